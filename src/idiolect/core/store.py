@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from idiolect.core.call import Message
 from idiolect.core.canonical import ROOT, canonical, event_hash, message_from_json, message_json, node_hash
-from idiolect.core.errors import NotFound, Unavailable
+from idiolect.core.errors import BadInput, NotFound, Unavailable
 from idiolect.core.journal import Journal, connect, explain, prepare
 
 if TYPE_CHECKING:
@@ -89,25 +89,30 @@ class Store:
 
     def submit(self, events: Iterable[NewEvent]) -> Future[list[StoredEvent]]:
         """As `append_many`, without waiting: `await asyncio.wrap_future(store.submit([...]))` in async code."""
-        rows = [(e.kind, e.trace, e.chain or ROOT, canonical(dict(e.payload)), time.time()) for e in events]
+        rows = [(e.kind, e.trace, e.chain or ROOT, _payload(e.payload), time.time()) for e in events]
         return self._journal.submit(lambda connection: _insert(connection, rows))
 
     def put_chain(self, messages: Sequence[Message], parent: str | None = None) -> str:
         """Store messages below `parent` (None: a new conversation); returns the last one's hash. What is already
         there is not stored again. With no messages it returns `parent`, or the empty root."""
+        last, written = self.submit_chain(messages, parent)
+        written.result()
+        return last
+
+    def submit_chain(self, messages: Sequence[Message], parent: str | None = None) -> tuple[str, Future[None]]:
+        """As `put_chain`, without waiting: the hash is known at once, and an event submitted after it may name it."""
         nodes, last = [], parent or ROOT
         for message in messages:
             text = message_json(message)
             nodes.append((node_hash(last, text), last, text))
             last = nodes[-1][0]
 
-        def work(connection: sqlite3.Connection) -> str:
+        def work(connection: sqlite3.Connection) -> None:
             if parent:
                 _need_node(connection, parent)
             connection.executemany("INSERT OR IGNORE INTO nodes VALUES (?, ?, ?)", nodes)
-            return last
 
-        return self._journal.submit(work).result()
+        return last, self._journal.submit(work)
 
     def put_blob(self, data: bytes) -> str:
         """Store bytes once; returns their hex SHA-256."""
@@ -230,6 +235,13 @@ class Store:
                     self._idle.append(connection)
             if not keep:
                 connection.close()
+
+
+def _payload(payload: Any) -> str:
+    text = canonical(payload)
+    if not text.startswith("{"):
+        raise BadInput(f"an event's payload is a {type(payload).__name__}", hint="give a mapping or a dataclass")
+    return text
 
 
 def _event(row: Sequence[Any]) -> StoredEvent:
