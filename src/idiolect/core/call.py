@@ -132,6 +132,7 @@ class Passage:
     page: int | None = None
     score: float = 0.0
     scores: Mapping[str, float] = field(default_factory=dict)
+    freshness: Literal["fresh", "stale", "gone"] = "fresh"  # whether the file still is what was indexed
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,10 @@ class Chunk:
 
 
 class Chunker(Protocol):
-    fingerprint: str  # changes when the same document would be cut differently
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the same document would be cut differently."""
+        ...
 
     def __call__(self, doc: Doc) -> Iterable[Chunk]: ...
 
@@ -118,9 +121,11 @@ class SyncReport:
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)  # new path -> old path (in added and removed too)
     unchanged: int = 0
     failed: dict[str, str] = field(default_factory=dict)  # path -> reason
     skipped: dict[str, str] = field(default_factory=dict)  # path -> why it is not a document (binary, too large)
-    chunks: int = 0
-    bytes: int = 0
+    chunks: int = 0  # written in this pass
+    embedded: int = 0  # vectors made in this pass
+    bytes: int = 0  # of the files read in this pass
     seconds: float = 0.0
