@@ -23,17 +23,18 @@ def canonical(value: Any) -> str:
     does. Anything else that JSON cannot hold is `BadInput`.
     """
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=plain)
         try:
             text.encode()
         except UnicodeEncodeError:
-            text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+            text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=plain)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"this value cannot be stored: {error}", hint="use text, numbers, lists and mappings") from error
     return text
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What `json` cannot spell by itself, as plain data; `TypeError` when there is no way."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -1,0 +1,1 @@
+"""The commands of `idiolect`, one file per group. Importing one imports no torch and reads nothing."""

@@ -1,0 +1,148 @@
+"""`idiolect doctor`: what this machine is, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from idiolect import __version__
+from idiolect.commands import show
+from idiolect.core.errors import IdiolectError
+from idiolect.core.files import cache_dir, state_dir
+
+State = Literal["ok", "note", "problem"]
+FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "asimd", "bf16", "sve")
+FREE_BYTES = 2_000_000_000  # weights, an index and a store fit well into this
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report; `advice` is what to do, empty when all is well."""
+
+    name: str
+    state: State
+    value: str
+    advice: str = ""
+
+
+def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Check Python, torch, the processor, folders, weights and disk. Exit code 1 when something must be done.
+
+    Parameters
+    ----------
+    json
+        Print the findings as JSON.
+    """
+    findings = [_python(), *_torch(), _processor(), *_folders(), *_weights(), _disk()]
+    if json:
+        show.emit({"version": __version__, "findings": findings})
+    else:
+        marks = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
+        show.table([(marks[f.state], f.name, f.value) for f in findings])
+        for finding in findings:
+            if finding.advice:
+                print(f"\n{finding.name}: {finding.advice}")
+    return 1 if any(f.state == "problem" for f in findings) else 0
+
+
+def _python() -> Finding:
+    value = f"{platform.python_version()}, {platform.system()} {platform.machine()}, idiolect {__version__}"
+    return Finding("python", "ok", value)
+
+
+def _torch() -> list[Finding]:
+    try:
+        import torch
+    except Exception as error:  # a broken installation raises almost anything
+        return [Finding("torch", "problem", f"cannot be imported: {error}", "reinstall: pip install torch")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    found = [Finding("torch", "ok", torch.__version__)]
+    if threads > cores:
+        advice = f"set OMP_NUM_THREADS={cores}: more threads than cores slow each other down"
+        found.append(Finding("threads", "note", f"{threads} for {cores} cores", advice))
+    else:
+        found.append(Finding("threads", "ok", f"{threads} of {cores} cores"))
+    gpu = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    found.append(Finding("gpu", "ok", gpu or "none (not needed)"))
+    return [*found, *_choices()]
+
+
+def _choices() -> list[Finding]:
+    """What `models.load(dtype="auto")` and the engine would choose here."""
+    found = []
+    try:
+        from idiolect.models import choose_dtype
+
+        found.append(Finding("dtype", "ok", str(choose_dtype("cpu")).removeprefix("torch.")))
+    except IdiolectError as error:
+        found.append(Finding("dtype", "problem", error.message, error.hint))
+    return found
+
+
+def _processor() -> Finding:
+    names: set[str] = set()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                names = set(line.partition(":")[2].split())
+                break
+    except OSError:
+        return Finding("cpu", "ok", platform.processor() or platform.machine())
+    have = " ".join(flag for flag in FLAGS if flag in names)
+    if platform.machine() in ("x86_64", "AMD64") and "avx2" not in names:
+        return Finding("cpu", "note", have or "no vector units", "without AVX2 everything works, but slowly")
+    return Finding("cpu", "ok", have)
+
+
+def _folders() -> list[Finding]:
+    found = []
+    for name, where in (("cache", cache_dir), ("state", state_dir)):
+        try:
+            path = where()
+        except IdiolectError as error:
+            found.append(Finding(name, "problem", error.message, error.hint))
+            continue
+        if os.access(path, os.W_OK):
+            used = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+            found.append(Finding(name, "ok", f"{path} ({show.size(used)})"))
+        else:
+            found.append(
+                Finding(name, "problem", f"{path} cannot be written", "set IDIOLECT_HOME to a folder of yours")
+            )
+    return found
+
+
+def _weights() -> list[Finding]:
+    from idiolect import models
+    from idiolect.models import sources
+
+    found = []
+    for name, source in (("language model", models.EMBEDDED_LM), ("encoder", models.EMBEDDED_ENCODER)):
+        try:
+            path = sources.cached(source)
+        except IdiolectError as error:
+            found.append(Finding(name, "problem", error.message, error.hint or "run: idiolect models fetch"))
+            continue
+        if path is None:
+            found.append(Finding(name, "note", f"{source} is not here yet", "run once, online: idiolect models fetch"))
+        else:
+            found.append(Finding(name, "ok", f"{source}, every hash is right"))
+    return found
+
+
+def _disk() -> Finding:
+    try:
+        free = shutil.disk_usage(state_dir()).free
+    except (OSError, IdiolectError) as error:
+        return Finding("disk", "problem", str(error))
+    value = f"{show.size(free)} free"
+    if free < FREE_BYTES:
+        return Finding("disk", "problem", value, f"free some space; {show.size(FREE_BYTES)} are comfortable")
+    return Finding("disk", "ok", value)
