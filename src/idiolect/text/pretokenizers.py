@@ -57,8 +57,8 @@ class Pre:
 
 _GROUPS: tuple[tuple[str, Pre], ...] = (
     (
-        "gpt-2 phi-2 mpt olmo jais trillion granite-docling gigachat a.x-4.0 mellum modern-bert exaone4 jina-es jina-de "
-        "jina-v2-es jina-v2-de jina-v1-en jina-v2-code roberta-bpe",
+        "gpt-2 phi-2 mpt olmo jais trillion granite-docling gigachat a.x-4.0 mellum modern-bert exaone4 jina-es "
+        "jina-de jina-v2-es jina-v2-de jina-v1-en jina-v2-code roberta-bpe",
         Pre((_GPT2,)),
     ),
     ("smollm starcoder refact command-r codeshell exaone minerva-7b mellum2", Pre((r"\p{N}", _GPT2))),
