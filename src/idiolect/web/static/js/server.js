@@ -1,0 +1,54 @@
+// What the page knows about the server: whether it is ready, and what `/api/info` says. Views listen to both.
+
+import { api } from "./api.js";
+
+const READY_EVERY = 15_000; // ms between health checks while all is well
+const WAITING_EVERY = 1_000;
+
+/** state: "unknown" | "ready" | "starting" | "away" */
+export const server = { state: "unknown", stage: "", info: null };
+
+const listeners = new Set();
+let timer = 0;
+
+/** Calls `listener` now and at every change. */
+export function onServer(listener) {
+  listeners.add(listener);
+  listener(server);
+}
+
+function set(change) {
+  if (Object.entries(change).every(([key, value]) => server[key] === value)) return;
+  Object.assign(server, change);
+  for (const listener of listeners) listener(server);
+}
+
+export async function check() {
+  clearTimeout(timer);
+  const before = server.state;
+  try {
+    const { ready, stage } = await api.health();
+    set({ state: ready ? "ready" : "starting", stage });
+    if (ready && (before !== "ready" || !server.info)) await refreshInfo();
+  } catch {
+    set({ state: "away", stage: "" });
+  }
+  timer = setTimeout(check, server.state === "ready" ? READY_EVERY : WAITING_EVERY);
+}
+
+export async function refreshInfo() {
+  try {
+    set({ info: await api.info() });
+  } catch (error) {
+    if (error.code === "unreachable") set({ state: "away" });
+  }
+}
+
+/** A request failed: look again at once when it was the server that was away. */
+export function noticed(error) {
+  if (error?.code === "unreachable" || error?.status === 503) check();
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && server.state !== "unknown") check();
+});
