@@ -1,0 +1,35 @@
+"""What an engine is told once, when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from idiolect.core.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Memory and batching limits. Every byte of the KV cache is planned from these before the first request."""
+
+    page_size: int = 16  # tokens in a page
+    memory_bytes: int = 1 << 30  # for keys and values; the operating system only backs what is touched
+    pages: int | None = None  # give the number of pages instead of bytes
+    max_batch: int = 32  # sequences that generate at the same time
+    step_tokens: int = 512  # tokens of one step: all decodes first, prompt chunks with what is left
+    max_queue: int = 256  # requests that may wait before `Overloaded` is raised
+    context: int | None = None  # a lower limit than the model's own
+    prefix_cache: bool = True  # start from the keys and values of an equal beginning, where one is still in memory
+    prefix_entries: int = 32  # finished sequences whose pages stay readable until somebody needs them
+    seed: int | None = None  # seeds requests that bring none; None: from the operating system
+
+    def __post_init__(self) -> None:
+        for name in ("page_size", "memory_bytes", "pages", "max_batch", "step_tokens", "max_queue", "context"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadInput(f"engine {name} is {value}", hint="give 1 or more", param=name)
+        if self.step_tokens <= self.max_batch:
+            raise BadInput(
+                f"engine step_tokens ({self.step_tokens}) must exceed max_batch ({self.max_batch})",
+                hint="else decoding leaves no room for any prompt",
+                param="step_tokens",
+            )

@@ -1,0 +1,380 @@
+"""The engine without threads: submit, step, cancel. One step is one packed forward pass over whatever is alive."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+
+import torch
+from torch import Tensor
+
+from idiolect.core.call import Cancel, FinishReason, Sampling, TokenInfo
+from idiolect.core.errors import BadInput, ContextOverflow, IdiolectError, Overloaded
+from idiolect.core.rng import Streams
+from idiolect.engine.config import EngineConfig
+from idiolect.engine.kv import KVCache
+from idiolect.engine.metrics import EngineStats
+from idiolect.engine.pages import Pages
+from idiolect.engine.runner import Runner, Step
+from idiolect.engine.sampling import Likely, Row, logprobs, penalised, sample
+from idiolect.engine.scheduler import Scheduler, Work
+from idiolect.engine.sequence import Output, Scored, Sequence, Sink
+from idiolect.engine.visible import VisibleText
+from idiolect.models.base import CausalModel
+
+log = logging.getLogger(__name__)
+
+
+class Core:
+    """Sequences in, outputs out. `submit` and `cancel` may be called from any thread at any time; `step` runs under a
+    lock, so several callers cannot disturb one another."""
+
+    def __init__(self, model: CausalModel, config: EngineConfig | None = None) -> None:
+        """Plans and reserves the memory. `BadInput` when it does not hold one page."""
+        self.model = model.eval()
+        self.tokenizer = model.tokenizer
+        self.config = config = config or EngineConfig()
+        specs = model.state_specs()
+        page_bytes = KVCache.bytes_per_page(specs, config.page_size, model.dtype)
+        count = config.pages if config.pages is not None else config.memory_bytes // page_bytes
+        if count < 1:
+            raise BadInput(
+                f"{config.memory_bytes} bytes do not hold one page of {page_bytes} bytes",
+                hint="raise memory_bytes",
+                param="memory_bytes",
+            )
+        self._cache = KVCache(specs, count, config.page_size, dtype=model.dtype, device=model.device)
+        self._pages = Pages(count, self._cache.move)
+        self._scheduler = Scheduler(config, self._cache, self._pages)
+        self._runner = Runner(model, self._cache)
+        self.capacity = min(model.context, count * config.page_size, config.context or model.context)
+        self._vocabulary = int(model.config.vocab)
+        self._arrivals = itertools.count(1)
+        self._streams = Streams(config.seed) if config.seed is not None else None
+        self._inbox: deque[Sequence] = deque()
+        self._lock = threading.RLock()
+        self._stats = EngineStats(runner=str(self._runner))
+        self._texts: dict[int, str] = {}
+        self._score_calls = 0
+        self._tidy = True  # False: some sequence was told to stop since the last look
+        self._busy = False  # inside a step, where nothing may be taken away
+        self._pending: list[Output] = []  # news since the last step
+
+    # ------------------------------------------------------------------------------------------- coming in
+
+    def submit(
+        self,
+        ids: list[int] | tuple[int, ...],
+        sampling: Sampling | None = None,
+        *,
+        cancel: Cancel | None = None,
+        n_index: int = 0,
+        sink: Sink | None = None,
+        bounded: bool = True,
+    ) -> Sequence:
+        """Queue a generation and return at once. Its outputs come from `step` (and go to `sink`, called on the thread
+        that steps). Raises `BadInput`, `ContextOverflow` when prompt and one token do not fit (a `max_tokens` that
+        reaches past the context ends with finish reason `length` there), `Overloaded` when too many wait already
+        (`bounded=False` waits instead)."""
+        sampling = sampling or Sampling()
+        self._check(ids, sampling)
+        if bounded and len(self._inbox) + len(self._scheduler.waiting["generate"]) >= self.config.max_queue:
+            self._stats.rejected += 1
+            raise Overloaded(f"{self.config.max_queue} requests are waiting already", hint="try again later")
+        room = self.capacity - len(ids)
+        number = next(self._arrivals)
+        seed = sampling.seed
+        if seed is None:
+            seed = self._streams.integer("request", number) if self._streams else secrets.randbits(63)
+        seq = Sequence(
+            number,
+            list(ids),
+            sampling,
+            limit=min(sampling.max_tokens or room, room),
+            seed=seed,
+            n_index=n_index,
+            cancel=cancel,
+            sink=sink,
+            visible=VisibleText(self.tokenizer.stream(), sampling.stop),
+        )
+        return self._enter(seq)
+
+    def submit_score(
+        self, item: Scored, top: int = 0, *, cancel: Cancel | None = None, sink: Sink | None = None
+    ) -> Sequence:
+        """Queue something to score; its single output carries a `TokenInfo` for each of `ids[start:]`."""
+        self._check_scored(item)
+        seq = Sequence(
+            next(self._arrivals),
+            list(item.ids),
+            Sampling(),
+            limit=0,
+            lane="score",
+            cancel=cancel,
+            sink=sink,
+            score_start=item.start,
+            score_top=top,
+        )
+        return self._enter(seq)
+
+    def _enter(self, seq: Sequence) -> Sequence:
+        self._stats.requests += 1
+        self._inbox.append(seq)
+        if seq.cancel_token is not None:
+            seq.cancel_token.on_cancel(lambda: self.cancel(seq))
+        self._wake()
+        return seq
+
+    def _check(self, ids: list[int] | tuple[int, ...], sampling: Sampling | None) -> None:
+        if not ids:
+            raise BadInput("the prompt has no tokens", hint="give at least one", param="prompt")
+        if min(ids) < 0 or max(ids) >= self._vocabulary:
+            raise BadInput(f"token ids must be 0 to {self._vocabulary - 1}", hint="use this model's tokenizer")
+        extra = sampling is not None
+        if len(ids) + extra > self.capacity:
+            raise ContextOverflow(
+                f"the prompt has {len(ids)} tokens, and the context holds {self.capacity}"
+                + (" with the answer" if extra else ""),
+                hint="shorten it"
+                if self.capacity == self.model.context
+                else "shorten it, or raise the engine's memory",
+                param="messages",
+            )
+        for token in sampling.logit_bias if sampling is not None else ():
+            if not 0 <= token < self._vocabulary:
+                raise BadInput(
+                    f"logit_bias has token {token}", hint=f"give 0 to {self._vocabulary - 1}", param="logit_bias"
+                )
+
+    def _check_scored(self, item: Scored) -> None:
+        self._check(item.ids, None)
+        if not 1 <= item.start < len(item.ids):
+            raise BadInput(
+                f"start is {item.start} of {len(item.ids)} ids",
+                hint="something must come before the first scored token, and one token must be scored",
+                param="start",
+            )
+
+    def cancel(self, seq: Sequence) -> None:
+        """Stop a sequence: its pages are free at once, or, when a step is just computing, right after that step. Safe
+        from any thread; a finished sequence is left as it is."""
+        seq.cancelled = True
+        self._tidy = False
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._busy:
+                    self._tidy_up()
+            finally:
+                self._lock.release()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Called when there is news for whoever steps."""
+
+    # ---------------------------------------------------------------------------------------------- a step
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs and nothing waits."""
+        return not self._inbox and self._scheduler.idle
+
+    def step(self) -> list[Output]:
+        """Run one packed batch and return the news. An exception of the model ends the sequences of that batch with
+        an error output; the engine goes on."""
+        with self._lock:
+            self._tidy_up()
+            self._busy = True
+            work: list[Work] = []
+            begin = time.perf_counter()
+            try:
+                work = self._scheduler.plan()
+                if work:
+                    with torch.inference_mode():
+                        self._run(work, begin)
+            except Exception as error:
+                log.exception("a step of %d sequences failed", len(work))
+                self._fail([w.seq for w in work] or list(self._scheduler.everyone()), error)
+            finally:
+                self._busy = False
+            if work:
+                self._stats.steps += 1
+                self._stats.step_seconds += time.perf_counter() - begin
+            self._tidy_up()
+            outputs, self._pending = self._pending, []
+            return outputs
+
+    def run_until_idle(self) -> list[Output]:
+        """Step until nothing is left, and return everything that came out."""
+        outputs: list[Output] = []
+        while not self.idle:
+            outputs += self.step()
+        return outputs
+
+    def _tidy_up(self) -> None:
+        """Take in what was submitted and let go what was cancelled."""
+        while self._inbox:
+            seq = self._inbox.popleft()
+            self._tidy = self._tidy and not seq.wants_stop
+            self._scheduler.add(seq)
+        while not self._tidy:
+            self._tidy = True
+            for seq in self._scheduler.everyone():
+                if seq.wants_stop:
+                    self._stats.cancelled += 1
+                    text, tokens = seq.visible.flush() if seq.visible is not None else ("", ())
+                    self._finish(seq, "cancelled", text, tokens)
+
+    def _run(self, work: list[Work], begin: float) -> None:
+        for item in work:
+            if item.seq.started_at is None:
+                item.seq.started_at = begin
+                item.seq.metrics.queue = begin - item.seq.submitted_at
+        step = self._runner.run(work)
+        if step.logits is not None:
+            chosen = sample(step.logits, [self._row(seq, step.logits) for seq in step.choosing])
+            likely = self._likely(step, chosen)
+            picked = chosen.tolist()
+        else:
+            picked, likely = [], {}
+        self._score(step)
+        now = time.perf_counter()
+        for item in work:
+            self._account(item, now - begin)
+        for seq, token in zip(step.choosing, picked, strict=True):
+            self._accept(seq, token, likely.get(seq.id), now)
+        for item in work:
+            if item.seq.lane == "score" and item.seq.todo == 0:
+                self._finish(item.seq, "stop", "", tuple(item.seq.infos))
+
+    def _account(self, item: Work, seconds: float) -> None:
+        seq = item.seq
+        if seq.decoding:
+            seq.metrics.decode += seconds
+        else:
+            seq.metrics.prefill += seconds
+            self._stats.tokens_prefilled += item.count
+        seq.computed += item.count
+
+    def _row(self, seq: Sequence, logits: Tensor) -> Row:
+        if penalised(seq.sampling) and seq.counts is None:
+            seq.counts = torch.zeros(logits.shape[1], device=logits.device)
+            seq.seen = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+            seq.seen[torch.tensor(seq.tokens, device=logits.device)] = True
+        return Row(seq.sampling, seq.seed, seq.n_index, seq.generated, seq.seen, seq.counts)
+
+    def _likely(self, step: Step, chosen: Tensor) -> dict[int, Likely]:
+        rows = [i for i, seq in enumerate(step.choosing) if seq.sampling.logprobs is not None]
+        if not rows or step.logits is None:
+            return {}
+        everyone = len(rows) == len(step.choosing)
+        index = torch.tensor(rows, device=chosen.device)
+        found = logprobs(
+            step.logits if everyone else step.logits[index],
+            chosen if everyone else chosen[index],
+            [step.choosing[i].sampling.logprobs or 0 for i in rows],
+        )
+        return {step.choosing[i].id: likely for i, likely in zip(rows, found, strict=True)}
+
+    def _score(self, step: Step) -> None:
+        for rows, logits in step.scores():
+            targets = torch.tensor([target for _, target in rows], device=logits.device)
+            for (seq, target), likely in zip(
+                rows, logprobs(logits, targets, [seq.score_top for seq, _ in rows]), strict=True
+            ):
+                seq.infos.append(self._info(target, likely, self._text(target)))
+            self._stats.tokens_scored += len(rows)
+
+    # ---------------------------------------------------------------------------------------------- tokens
+
+    def _text(self, token: int) -> str:
+        """The text of one token by itself; a control token's name; U+FFFD for a part of a character."""
+        text = self._texts.get(token)
+        if text is None:
+            raw = self.tokenizer.token_bytes(token)
+            text = raw.decode("utf-8", "replace") if raw else self.tokenizer.piece(token)
+            self._texts[token] = text
+        return text
+
+    def _info(self, token: int, likely: Likely | None, text: str = "", *, silent: bool = False) -> TokenInfo:
+        raw = b"" if silent else self.tokenizer.token_bytes(token)
+        if likely is None:
+            return TokenInfo(token, text, raw=raw)
+        top = tuple((i, self._text(i), value) for i, value in likely.top)
+        return TokenInfo(token, text, likely.logprob, top, raw)
+
+    def _accept(self, seq: Sequence, token: int, likely: Likely | None, now: float) -> None:
+        """Append a chosen token and say what became visible."""
+        seq.tokens.append(token)
+        self._stats.tokens_generated += 1
+        if seq.counts is not None and seq.seen is not None:
+            seq.counts[token] += 1
+            seq.seen[token] = True
+        if seq.last_token_at is None:
+            seq.metrics.ttft = now - seq.submitted_at
+        else:
+            seq.metrics.itl.append(now - seq.last_token_at)
+        seq.last_token_at = now
+        ends = token in seq.sampling.stop_ids or (not seq.sampling.ignore_eos and token in self.tokenizer.eos_ids)
+        full = seq.generated >= seq.limit
+        assert seq.visible is not None
+        text, tokens = seq.visible.push(self._info(token, likely, silent=ends), silent=ends, last=ends or full)
+        if ends or seq.visible.stopped:
+            self._finish(seq, "stop", text, tokens)
+        elif full:
+            self._finish(seq, "length", text, tokens)
+        else:
+            self._deliver(Output(seq.id, text, tokens, None, seq.usage(), seq.metrics, None, seq.n_index), seq)
+
+    # ----------------------------------------------------------------------------------------- going out
+
+    def _finish(self, seq: Sequence, reason: FinishReason, text: str, tokens: tuple[TokenInfo, ...]) -> None:
+        # A scored item that was itself started from a copy would only repeat what is kept already.
+        self._scheduler.remove(seq, keep=seq.lane == "generate" or seq.cached == 0)
+        seq.finish = reason
+        seq.metrics.total = time.perf_counter() - seq.submitted_at
+        if reason != "cancelled":
+            self._stats.finished += 1
+        self._stats.tokens_cached += seq.cached
+        self._stats.observe(seq.metrics)
+        self._deliver(Output(seq.id, text, tokens, reason, seq.usage(), seq.metrics, None, seq.n_index), seq)
+
+    def _fail(self, seqs: list[Sequence], error: Exception) -> None:
+        for seq in seqs:
+            if seq.done:
+                continue
+            self._scheduler.remove(seq)
+            known = isinstance(error, IdiolectError)
+            seq.error = error if known else IdiolectError(f"the model failed: {type(error).__name__}: {error}")  # type: ignore[assignment]
+            seq.metrics.total = time.perf_counter() - seq.submitted_at
+            self._stats.failed += 1
+            self._deliver(Output(seq.id, "", (), None, seq.usage(), seq.metrics, seq.error, seq.n_index), seq)
+
+    def _deliver(self, output: Output, seq: Sequence) -> None:
+        if output.last:
+            seq.counts = seq.seen = None
+        self._pending.append(output)
+        if seq.sink is not None:
+            seq.sink(output)
+
+    def forget(self) -> None:
+        """Empty the prefix cache."""
+        with self._lock:
+            self._scheduler.prefix.clear()
+
+    def stats(self) -> EngineStats:
+        """A snapshot of counters and gauges; does not wait for a running step."""
+        source = self._stats
+        shot = EngineStats(**{name: getattr(source, name) for name in EngineStats.__slots__})
+        for name in ("queue_seconds", "ttft_seconds", "itl_seconds", "total_seconds"):
+            setattr(shot, name, getattr(source, name).copy())
+        cached = self._scheduler.prefix.reclaimable
+        shot.pages_total, shot.page_size, shot.kv_bytes = self._pages.count, self.config.page_size, self._cache.bytes
+        shot.pages_free, shot.pages_cached = self._pages.free + cached, cached
+        shot.running = len(self._scheduler.running)
+        shot.waiting = len(self._inbox) + sum(len(w) for w in self._scheduler.waiting.values())
+        shot.preemptions = self._scheduler.preemptions
+        return shot

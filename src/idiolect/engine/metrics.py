@@ -1,0 +1,103 @@
+"""What the engine measures: per request, and summed for `/metrics`."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class RequestMetrics:
+    """Seconds of one request. `prefill` and `decode` are the wall time of the steps in which it took part, which it
+    may have shared with others; `ttft` (time to first token) and `total` count from the submission."""
+
+    queue: float = 0.0  # until the first step that worked on it
+    ttft: float | None = None
+    itl: list[float] = field(default_factory=list)  # between consecutive tokens
+    prefill: float = 0.0
+    decode: float = 0.0
+    total: float = 0.0
+    preemptions: int = 0
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Decode speed as the reader of the stream sees it; None before the second token."""
+        return len(self.itl) / sum(self.itl) if self.itl and sum(self.itl) > 0 else None
+
+
+class Histogram:
+    """Counts per bucket, as Prometheus wants them: `counts[i]` values are at most `bounds[i]` and above the bound
+    before it; the last count is everything larger."""
+
+    __slots__ = ("bounds", "count", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+        self.count = 0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+        self.count += 1
+
+    def cumulative(self) -> list[tuple[float, int]]:
+        """(upper bound, number of values at most that large), the last bound infinite."""
+        total, rows = 0, []
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            total += count
+            rows.append((bound, total))
+        return rows
+
+    def copy(self) -> Histogram:
+        other = Histogram(self.bounds)
+        other.counts, other.sum, other.count = list(self.counts), self.sum, self.count
+        return other
+
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+SHORT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+
+
+@dataclass(slots=True)
+class EngineStats:
+    """A snapshot. Counters only grow; gauges are the state after the last step. A page that holds a finished
+    sequence's readable prefix counts as free, because any request may take it (`pages_cached` says how many)."""
+
+    runner: str = ""
+    # gauges
+    pages_total: int = 0
+    pages_free: int = 0
+    pages_cached: int = 0
+    page_size: int = 0
+    kv_bytes: int = 0
+    running: int = 0
+    waiting: int = 0
+    # counters
+    requests: int = 0
+    finished: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    rejected: int = 0
+    steps: int = 0
+    step_seconds: float = 0.0
+    tokens_generated: int = 0
+    tokens_prefilled: int = 0
+    tokens_cached: int = 0  # prompt tokens that were copied from an equal beginning instead of computed
+    tokens_scored: int = 0
+    preemptions: int = 0
+    # distributions, in seconds
+    queue_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    ttft_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    itl_seconds: Histogram = field(default_factory=lambda: Histogram(SHORT_SECONDS))
+    total_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+
+    def observe(self, metrics: RequestMetrics) -> None:
+        """Add a finished request's times."""
+        self.queue_seconds.add(metrics.queue)
+        self.total_seconds.add(metrics.total)
+        if metrics.ttft is not None:
+            self.ttft_seconds.add(metrics.ttft)
+        for gap in metrics.itl:
+            self.itl_seconds.add(gap)
