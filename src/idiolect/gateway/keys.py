@@ -1,8 +1,8 @@
 """API keys: made here, shown once, kept as hashes.
 
-A key is 256 random bits, so a plain SHA-256 is as hard to invert as the key is to guess; a slow hash would only slow the
-server. Checks compare in constant time against every live key. The file (mode 0600) is read again when it changes, so
-that a key made or revoked on the command line counts at once in a running server.
+A key is 256 random bits, so a plain SHA-256 is as hard to invert as the key is to guess; a slow hash would only slow
+the server. Checks compare in constant time against every live key. The file (mode 0600) is read again when it
+changes, so that a key made or revoked on the command line counts at once in a running server.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Keys:
         self._stamp: tuple[int, int] | None = None
         self._keys: tuple[Key, ...] = ()
 
-    def list(self) -> tuple[Key, ...]:
+    def all(self) -> tuple[Key, ...]:
         """All keys, revoked ones too, oldest first."""
         with self._lock:
             try:
@@ -62,13 +62,13 @@ class Keys:
             raise BadInput("a key needs a name", hint="say who or what will use it", param="name")
         secret = PREFIX + secrets.token_urlsafe(32)
         key = Key(secrets.token_hex(6), name.strip(), _hash(secret), secret[: len(PREFIX) + 4], time.time())
-        with lock(self.path):
+        with lock(self.path.with_name(self.path.name + ".lock")):
             self._write((*self._read(), key))
         return key, secret
 
     def revoke(self, id: str) -> Key:
         """Revoke the key of this id or name."""
-        with lock(self.path):
+        with lock(self.path.with_name(self.path.name + ".lock")):
             keys = self._read()
             found = [k for k in keys if id in (k.id, k.name) and k.revoked is None]
             if not found:
@@ -82,7 +82,7 @@ class Keys:
     def check(self, secret: str) -> Key | None:
         """The live key that `secret` is, or None. Takes the same time wherever a difference is."""
         digest, match = _hash(secret), None
-        for key in self.list():
+        for key in self.all():
             if hmac.compare_digest(key.sha256, digest) and key.revoked is None:
                 match = key
         return match
@@ -94,7 +94,9 @@ class Keys:
         except FileNotFoundError:
             return ()
         except (ValueError, TypeError) as error:
-            raise CorruptFile(f"the key file {self.path} cannot be read: {error}", hint="restore or delete it") from None
+            raise CorruptFile(
+                f"the key file {self.path} cannot be read: {error}", hint="restore or delete it"
+            ) from None
 
     def _write(self, keys: tuple[Key, ...]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,12 +12,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 from idiolect.core.call import Delta, Event, Message
 from idiolect.core.errors import IdiolectError, Unavailable
-from idiolect.core.store import Store, StoredEvent
+from idiolect.core.store import NewEvent, Store, StoredEvent
 from idiolect.gateway import wire
 
 log = logging.getLogger(__name__)
@@ -49,9 +50,7 @@ class Recorder:
 
     # ------------------------------------------------------------------------------------------------ callers
 
-    def put(
-        self, kind: str, payload: Mapping[str, Any], trace: str, messages: Sequence[Message] | None = None
-    ) -> None:
+    def put(self, kind: str, payload: Mapping[str, Any], trace: str, messages: Sequence[Message] | None = None) -> None:
         """Write a row soon. `messages`, when given, are kept as a chain that the row points at."""
         self._queue.append(_Row(kind, payload, trace, messages))
         self._some.set()
@@ -134,21 +133,28 @@ class Recorder:
         self._write(rows)
 
     def _write(self, rows: list[_Row]) -> None:
+        """Hand all rows to the store at once (one commit), then tell the callers how each went."""
+        written: list[tuple[_Row, Future[list[StoredEvent]] | Exception | None]] = []
         for row in rows:
+            try:
+                chain = self.store.submit_chain(row.messages)[0] if row.messages else None
+                if row.payload is None:
+                    written.append((row, None))
+                    continue
+                payload = row.payload if isinstance(row.payload, Mapping) else wire.encode(row.payload)
+                written.append((row, self.store.submit([NewEvent(row.kind, payload, row.trace, chain)])))
+            except Exception as failure:  # the writer must outlive a bad row or a full disk: the caller is told
+                written.append((row, failure))
+        for row, outcome in written:
             stored, error = None, None
             try:
-                if row.payload is not None:
-                    payload = row.payload if isinstance(row.payload, Mapping) else wire.encode(row.payload)
-                    chain = self.store.put_chain(row.messages) if row.messages else None
-                    stored = self.store.append(row.kind, dict(payload), trace=row.trace, chain=chain)
-            except Exception as failure:  # the writer must outlive a full disk: the caller is told, the rest goes on
+                if isinstance(outcome, Exception):
+                    raise outcome
+                stored = outcome.result()[0] if outcome is not None else None
+            except Exception as failure:
                 self.errors += 1
                 self.failure = str(failure)
                 log.error("could not write a %s event: %s", row.kind, failure)
-                error = (
-                    failure
-                    if isinstance(failure, IdiolectError)
-                    else Unavailable(f"the store cannot be written: {failure}", hint="free some disk space")
-                )
+                error = failure if isinstance(failure, IdiolectError) else Unavailable(f"cannot write: {failure}")
             if row.settle is not None:
                 row.settle(stored, error)

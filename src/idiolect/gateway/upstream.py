@@ -19,8 +19,8 @@ from idiolect.core.call import (
     Ctx,
     Delta,
     Event,
-    FinishReason,
     Finished,
+    FinishReason,
     Note,
     Prompted,
     Started,
@@ -193,9 +193,7 @@ class _Reader:
                 self._seen[index] = self._seen.get(index, 0) + max(1, len(tokens))
                 events.append(Delta(text, index, tokens))
             for part in delta.get("tool_calls") or ():
-                made = self._calls.setdefault(
-                    (index, part.get("index", 0)), {"id": "", "name": "", "arguments": ""}
-                )
+                made = self._calls.setdefault((index, part.get("index", 0)), {"id": "", "name": "", "arguments": ""})
                 function = part.get("function") or {}
                 made["id"] = part.get("id") or made["id"]
                 made["name"] += function.get("name") or ""
