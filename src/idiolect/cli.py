@@ -16,13 +16,57 @@ from idiolect import __version__
 from idiolect.core.errors import IdiolectError
 
 HELP = "Your own language model: a private assistant over your documents, on your machine."
-EXAMPLES = """Examples:
+EXAMPLES = {
+    "": """
   idiolect up ~/papers                     chat with a folder in the browser
   idiolect ask "who pays?" --docs rent     answer in the terminal, with sources
   idiolect search rent "late payment"      only find the passages
   idiolect doctor                          is this machine ready?
 
-`idiolect COMMAND --help` explains each one."""
+`idiolect COMMAND --help` explains each one.""",
+    "up": """
+  idiolect up ~/papers                     then open the address that it prints
+  idiolect up notes --port 8080 --open     another port; open the browser
+  idiolect up notes --model ./Qwen3-4B     a larger model from a folder
+  idiolect up --no-docs --model hf:org/m   the model alone, as an API""",
+    "ask": """
+  idiolect ask "who pays the rent?" --docs contracts
+  idiolect ask "who pays?" -d contracts --json | jq .citations
+  idiolect ask "write a haiku" --seed 7    without documents: the bare model""",
+    "chat": """
+  idiolect chat contracts
+  idiolect chat --model ./Qwen3-4B""",
+    "index": """
+  idiolect index ~/papers                  a second run reads only what changed
+  idiolect index ~/papers --json | jq .report.failed""",
+    "search": """
+  idiolect search ~/papers "late payment"
+  idiolect search ~/papers payment -k 20 --how bm25 --json""",
+    "models": """
+  idiolect models list                     what can be used, what is here
+  idiolect models inspect ./model.gguf     what is in a file
+  idiolect models fetch                    get the embedded models now""",
+    "store": """
+  idiolect store verify                    is everything still there, unchanged?
+  idiolect store events --kind feedback    what people said""",
+    "keys": """
+  idiolect keys create laptop              prints the key once
+  idiolect up notes --host 0.0.0.0 --keys ~/.local/state/idiolect/keys.json""",
+    "doctor": """
+  idiolect doctor
+  idiolect doctor --json""",
+}
+COMMANDS = {
+    "up": "up:up",
+    "ask": "ask:ask",
+    "chat": "ask:chat",
+    "index": "library:index",
+    "search": "library:search",
+    "models": "models:app",
+    "store": "store:app",
+    "keys": "keys:app",
+    "doctor": "doctor:doctor",
+}
 
 
 def build() -> App:
@@ -30,21 +74,19 @@ def build() -> App:
     app = App(
         name="idiolect",
         help=HELP,
-        help_epilogue=EXAMPLES,
+        help_epilogue=_examples(""),
         help_format="plaintext",
         version=__version__,
         suppress_keyboard_interrupt=False,
     )
-    where = "idiolect.commands"
-    app.command(f"{where}.up:up", help="Serve a chat page and an OpenAI-compatible API over a folder of documents.")
-    app.command(f"{where}.ask:ask", help="Answer one question in the terminal, with sources.")
-    app.command(f"{where}.ask:chat", help="Talk in the terminal, over documents or with the bare model.")
-    app.command(f"{where}.library:index", help="Bring a folder's index up to date and say what was found.")
-    app.command(f"{where}.library:search", help="Find the passages of a folder that answer a query.")
-    app.command(f"{where}.models:app", name="models", help="List, inspect and fetch models.")
-    app.command(f"{where}.store:app", name="store", help="Look into the record of everything that happened.")
-    app.command(f"{where}.doctor:doctor", help="Check this machine and say what to do about each problem.")
+    for order, (name, where) in enumerate(COMMANDS.items()):
+        options = {} if where.endswith(":app") else {"help_epilogue": _examples(name)}
+        app.command(f"idiolect.commands.{where}", name=name, sort_key=order, **options)
     return app
+
+
+def _examples(name: str) -> str:
+    return "Examples:" + EXAMPLES[name]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

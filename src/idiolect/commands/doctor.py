@@ -7,12 +7,11 @@ import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
+from typing import Literal
 
 from idiolect import __version__
 from idiolect.commands import show
+from idiolect.commands.settings import Json
 from idiolect.core.errors import IdiolectError
 from idiolect.core.files import cache_dir, state_dir
 
@@ -31,14 +30,8 @@ class Finding:
     advice: str = ""
 
 
-def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Check Python, torch, the processor, folders, weights and disk. Exit code 1 when something must be done.
-
-    Parameters
-    ----------
-    json
-        Print the findings as JSON.
-    """
+def doctor(*, json: Json = False) -> int:
+    """Check Python, torch, the processor, folders, weights and disk. Exit code 1 when something must be done."""
     findings = [_python(), *_torch(), _processor(), *_folders(), *_weights(), _disk()]
     if json:
         show.emit({"version": __version__, "findings": findings})
@@ -71,18 +64,10 @@ def _torch() -> list[Finding]:
         found.append(Finding("threads", "ok", f"{threads} of {cores} cores"))
     gpu = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
     found.append(Finding("gpu", "ok", gpu or "none (not needed)"))
-    return [*found, *_choices()]
+    from idiolect.models.load import resolve_dtype
 
-
-def _choices() -> list[Finding]:
-    """What `models.load(dtype="auto")` and the engine would choose here."""
-    found = []
-    try:
-        from idiolect.models import choose_dtype
-
-        found.append(Finding("dtype", "ok", str(choose_dtype("cpu")).removeprefix("torch.")))
-    except IdiolectError as error:
-        found.append(Finding("dtype", "problem", error.message, error.hint))
+    chosen = str(resolve_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
+    found.append(Finding("dtype", "ok", f"{chosen} (what --dtype auto takes on this processor)"))
     return found
 
 

@@ -8,16 +8,17 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from idiolect.commands import show
+from idiolect.commands.settings import Json
 from idiolect.core.errors import NotFound
 
-app = App(name="store")
+app = App(name="store", help="Look into the record of everything that happened.")
 
 
 def default_path() -> Path:
     """Where `idiolect up` keeps its store unless told otherwise."""
     from idiolect.core.files import state_dir
 
-    return state_dir() / "store.db"
+    return state_dir() / "store.sqlite"
 
 
 def _path(store: Path | None) -> Path:
@@ -25,9 +26,6 @@ def _path(store: Path | None) -> Path:
     if not path.is_file():
         raise NotFound(f"there is no store {path}", hint="`idiolect up` makes one; name another with --store")
     return path
-
-
-Json = Annotated[bool, Parameter(negative="")]
 
 
 @app.command
@@ -38,8 +36,6 @@ def verify(*, store: Path | None = None, json: Json = False) -> int:
     ----------
     store
         The store's file (default: the one that `idiolect up` writes).
-    json
-        Print the report as JSON.
     """
     from idiolect.core.verify import verify as check
 
