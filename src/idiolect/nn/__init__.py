@@ -1,5 +1,27 @@
 """The small kit that models are made of."""
 
+from idiolect.nn import sdpa as _sdpa  # noqa: F401  (registers the back end)
+from idiolect.nn.attend import attend
 from idiolect.nn.batch import Batch, Paged, State, StateSpec
+from idiolect.nn.cache import Contiguous
+from idiolect.nn.feedforward import FeedForward, GatedFeedForward
+from idiolect.nn.linear import Linear, pack
+from idiolect.nn.norm import LayerNorm, RMSNorm
+from idiolect.nn.rope import Rope, rotate
 
-__all__ = ["Batch", "Paged", "State", "StateSpec"]
+__all__ = [
+    "Batch",
+    "Contiguous",
+    "FeedForward",
+    "GatedFeedForward",
+    "LayerNorm",
+    "Linear",
+    "Paged",
+    "RMSNorm",
+    "Rope",
+    "State",
+    "StateSpec",
+    "attend",
+    "pack",
+    "rotate",
+]

@@ -1,0 +1,95 @@
+"""What every model is: a module over packed batches that carries its tokenizer, template and origin with it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from idiolect.core.call import Sampling
+from idiolect.models.names import Rule
+from idiolect.nn import Batch, Paged, StateSpec
+
+if TYPE_CHECKING:
+    from idiolect.models.source import Opened, Source
+    from idiolect.text.hf import HFTokenizer
+    from idiolect.text.template import Template
+
+
+class Model(nn.Module):
+    """A network and the words around it. `models.load` fills the attributes that a bare network has not.
+
+    `raw` is the model's config.json, unchanged (made from the metadata when the source was a GGUF file). `attention`
+    names the back end that `attend` uses.
+    """
+
+    model_types: ClassVar[tuple[str, ...]] = ()  # values of config.json's `model_type`
+    gguf_architectures: ClassVar[tuple[str, ...]] = ()
+    hf_prefix: ClassVar[str] = ""  # files of the bare model leave it out
+    ignored: ClassVar[tuple[str, ...]] = ()  # regular expressions of tensor names that carry nothing we use
+
+    config: Any
+    source: Source
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.raw = dict(raw)
+        self.attention = "sdpa"
+        self.id = str(raw.get("model_type", "model"))
+        self.tokenizer: HFTokenizer = None  # type: ignore[assignment]  # a bare network has none
+        self.template: Template | None = None
+        self.sampling = Sampling()
+        self.generation: dict[str, Any] = {}  # generation_config.json, unchanged
+
+    @classmethod
+    @abstractmethod
+    def config_from_gguf(cls, fields: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        """A config.json from a GGUF file's metadata and its tensors' shapes."""
+
+    @abstractmethod
+    def rules(self) -> list[Rule]:
+        """The names of our parameters in other files."""
+
+    @abstractmethod
+    def hidden(self, batch: Batch) -> Tensor:
+        """[N, D] after the last norm; the batch's state, if any, is extended."""
+
+    @property
+    @abstractmethod
+    def context(self) -> int:
+        """The longest sequence that the positions allow."""
+
+    def after_load(self, opened: Opened) -> None:
+        """Read what else the source holds for this family (pooling of an encoder)."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+
+class CausalModel(Model):
+    """A language model that predicts the next token."""
+
+    @abstractmethod
+    def logits(self, h: Tensor) -> Tensor:
+        """[M, D] -> [M, V] in the model's dtype."""
+
+    @abstractmethod
+    def state_specs(self) -> list[StateSpec]:
+        """What each layer keeps per token, so that memory is arithmetic."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [M, V] of the wanted rows (all when `batch.out` is None)."""
+        h = self.hidden(batch)
+        return self.logits(h if batch.out is None else h[batch.out])
+
+
+def paged(layers: int, kv_heads: int, head_dim: int) -> list[StateSpec]:
+    return [Paged(kv_heads, head_dim)] * layers
