@@ -20,13 +20,13 @@ BENCH ?= all
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test lint bench constraints clean weights
+.PHONY: run test lint bench constraints clean
 .DELETE_ON_ERROR:
 
-run: weights
+run: $(VENV)/.weights
 	@exec $(BIN)/idiolect up $(DOCS) $(ARGS)
 
-test: $(VENV)/.installed-dev weights
+test: $(VENV)/.installed-dev $(VENV)/.weights
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.installed-dev
@@ -35,12 +35,13 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-rivals weights
+bench: $(VENV)/.installed-rivals $(VENV)/.weights
 	$(BIN)/python -m benchmarks $(BENCH) $(if $(DATA),--data $(DATA)) $(ARGS)
 
-# The two models that everything starts with; a second time this only looks.
-weights: $(VENV)/.installed
-	@$(BIN)/idiolect models fetch
+# The two models that everything starts with, into the user's cache. Should they vanish, they are fetched again on use.
+$(VENV)/.weights: $(VENV)/.installed
+	$(BIN)/idiolect models fetch
+	@touch $@
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (set PYTHON=...)" >&2; exit 2; }
