@@ -63,7 +63,8 @@ $(VENV)/.installed-rivals: $(VENV)/.installed-dev
 	@touch $@
 
 constraints: $(VENV)/.installed-rivals
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	@echo "# Every version that the tests ran with; 'make constraints' writes this file anew." > constraints.txt
+	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu$$//' >> constraints.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
