@@ -6,9 +6,3 @@ from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
 """The folder of the page. Its entry is `index.html`; every address inside it is relative."""
-
-CSP = (
-    "default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
-"""The Content-Security-Policy that the page is written for: nothing inline, nothing from elsewhere."""

@@ -77,7 +77,7 @@ export const api = {
   trace: (id) => get(`api/traces/${encodeURIComponent(id)}`),
   feedback: async (body) => (await post("api/feedback", body)).json(),
 
-  /** {ready, stage}; a server that is away throws. */
+  /** {ready, stage, failure}; a server that is away throws. */
   async health() {
     let response;
     try {
@@ -87,7 +87,7 @@ export const api = {
     }
     if (response.ok) return { ready: true, stage: "" };
     const body = await response.json().catch(() => ({}));
-    return { ready: false, stage: body.stage || "" };
+    return { ready: false, stage: body.stage || "", failure: body.status === "failed" ? body.error || "loading failed" : "" };
   },
 
   /** Yields the chunks of a streamed chat completion; a failure inside the stream is thrown like any other. */

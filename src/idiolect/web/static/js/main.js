@@ -54,8 +54,10 @@ const header = h("header.top", null,
   tablist, h("div.end", null, theme, iconButton("help", "Keyboard shortcuts (?)", showShortcuts)));
 
 onServer(({ state, stage }) => {
-  show(notice, state === "starting" || state === "away");
+  show(notice, state !== "unknown" && state !== "ready");
+  notice.classList.toggle("bad", state === "failed");
   if (state === "starting") fill(notice, h("span.spinner"), h("span", null, "The server is starting", stage ? `: ${stage}` : "…"));
+  else if (state === "failed") fill(notice, icon("warn"), h("span", null, "The server could not load: ", stage));
   else if (state === "away") fill(notice, icon("warn"), h("span", null, "No connection to the server. Trying again… If it was stopped, start it with ", h("code", null, "idiolect up"), "."));
   else fill(notice);
 });

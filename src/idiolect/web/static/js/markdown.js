@@ -99,14 +99,20 @@ function link(token, children) {
 function citations(text, cite) {
   const out = [];
   let from = 0;
-  for (const match of text.matchAll(/\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]/g)) {
-    const chips = match[1].split(",").map((n) => cite?.(Number(n)) ?? null);
+  for (const match of text.matchAll(/(?:\[\d{1,3}(?:\s*,\s*\d{1,3})*\]\s*)*\[\d{1,3}(?:\s*,\s*\d{1,3})*\][.,;:!?)]*/g)) {
+    const chips = match[0].match(/\d+/g).map((n) => cite?.(Number(n)) ?? null);
     if (chips.some((chip) => chip === null)) continue;
-    out.push(text.slice(from, match.index).replace(/ $/, "\u202f"), ...chips); // a chip never starts a line alone
+    out.push(...tied(text.slice(from, match.index), chips, /[^\]]*$/.exec(match[0])[0]));
     from = match.index + match[0].length;
   }
   out.push(text.slice(from));
   return out;
+}
+
+/** Keeps chips on one line with the word before them and the full stop after them. */
+export function tied(text, chips, after = "") {
+  const [, head, word, gap] = /^([^]*?)([^\s]{0,24})(\s*)$/.exec(text);
+  return [head, h("span.tied", null, word, gap && "\u202f", chips, after)];
 }
 
 /** The whole text at once. */

@@ -5,7 +5,7 @@ import { api } from "./api.js";
 const READY_EVERY = 15_000; // ms between health checks while all is well
 const WAITING_EVERY = 1_000;
 
-/** state: "unknown" | "ready" | "starting" | "away" */
+/** state: "unknown" | "ready" | "starting" | "failed" (`stage` says why) | "away" */
 export const server = { state: "unknown", stage: "", info: null };
 
 const listeners = new Set();
@@ -27,8 +27,8 @@ export async function check() {
   clearTimeout(timer);
   const before = server.state;
   try {
-    const { ready, stage } = await api.health();
-    set({ state: ready ? "ready" : "starting", stage });
+    const { ready, stage, failure } = await api.health();
+    set({ state: ready ? "ready" : failure ? "failed" : "starting", stage: failure || stage });
     if (ready && (before !== "ready" || !server.info)) await refreshInfo();
   } catch {
     set({ state: "away", stage: "" });

@@ -11,6 +11,8 @@ import { copyText, offsets } from "./text.js";
 
 const WINDOW = 40_000; // characters drawn around the passage at first, and added by each "more"
 
+const SIGNS = /^#{1,6}\s+|\*\*|__|`+|!?\[(?=[^\]]*\]\()|(?<=\[[^\]]*)\]\([^)]*\)/gm;
+
 export class SourcePanel {
   constructor() {
     this.body = h("div.source-body", { tabindex: "0" });
@@ -96,7 +98,7 @@ export class SourcePanel {
     let [first, last] = [middle, middle];
     const text = h("div.text", { class: `is-${doc.format}` });
     const size = (b) => b.end - b.start;
-    const draw = (from, to) => blocks.slice(from, to).map((b) => drawBlock(doc.text, b, marks));
+    const draw = (from, to) => blocks.slice(from, to).map((b) => drawBlock(doc, b, marks));
     const earlier = h("button.more", { type: "button", on: { click: () => {
       const height = this.body.scrollHeight;
       let room = WINDOW;
@@ -129,7 +131,7 @@ export class SourcePanel {
 }
 
 /** One block, its text cut at the borders of the marks. Nothing of the document's text is left out or added. */
-function drawBlock(text, block, { quote, passage }) {
+function drawBlock({ text, format }, block, { quote, passage }) {
   const cuts = [block.start, block.end, block.text[1]];
   for (const span of [quote, passage]) if (span) cuts.push(...span);
   const borders = [...new Set(cuts)].filter((c) => c >= block.start && c <= block.end).sort((a, b) => a - b);
@@ -139,7 +141,19 @@ function drawBlock(text, block, { quote, passage }) {
     if (a === b) return null;
     const hidden = a >= block.text[1]; // white space between blocks: part of the text, not of the look
     const tag = inside(quote, a, b) ? "mark" : inside(passage, a, b) ? "span.passage" : "span";
-    return h(tag, { hidden: hidden && text.slice(a, b).trim() === "" }, text.slice(a, b));
+    const run = text.slice(a, b);
+    return h(tag, { hidden: hidden && run.trim() === "" }, format === "markdown" && block.kind !== "code" ? dimmed(run) : run);
   });
   return h(`div.block.is-${block.kind}`, { "aria-level": block.kind === "heading" ? Math.min(6, 2 + block.depth) : null, role: block.kind === "heading" ? "heading" : null, dataset: block.page ? { page: block.page } : {} }, runs);
+}
+
+/** Markdown as it was written, its signs in the background. */
+function dimmed(run) {
+  const out = [];
+  let from = 0;
+  for (const match of run.matchAll(SIGNS)) {
+    out.push(run.slice(from, match.index), h("span.sign", null, match[0]));
+    from = match.index + match[0].length;
+  }
+  return [...out, run.slice(from)];
 }

@@ -64,8 +64,12 @@ export function day(time, now = new Date()) {
 
 export function score(x) {
   if (typeof x !== "number" || !Number.isFinite(x)) return "–";
-  return Math.abs(x) >= 100 ? x.toFixed(0) : Math.abs(x) >= 10 ? x.toFixed(1) : x.toFixed(Math.abs(x) < 0.1 ? 4 : 3);
+  const digits = Math.abs(x) >= 100 ? 0 : Math.abs(x) >= 10 ? 1 : Math.abs(x) < 0.1 && x !== 0 ? 4 : 3;
+  return minus(x.toFixed(digits));
 }
+
+/** A real minus sign. */
+export const minus = (text) => text.replace("-", "−");
 
 /** A random id that also works where `crypto.randomUUID` does not (a page over plain HTTP from another machine). */
 export function newId() {

@@ -1,7 +1,7 @@
 // The body of one answer: streaming Markdown, quotes, citations, and which sentences nothing supports.
 
 import { fill, h, icon } from "../dom.js";
-import { MarkdownStream, markdown } from "../markdown.js";
+import { MarkdownStream, markdown, tied } from "../markdown.js";
 import { place } from "../parts.js";
 import { openSource, remember } from "../passages.js";
 import { markSentences } from "./support.js";
@@ -58,7 +58,7 @@ function quoted({ mode, content, citations = [] }) {
   const bare = (text) => text.replace(/[\s>"“”*_]+|\[\d+\]/g, "");
   const ordered = [...citations].sort((a, b) => content.indexOf(a.quote) - content.indexOf(b.quote));
   if (bare(content) !== bare(ordered.map((c) => c.quote).join(""))) return null;
-  return ordered.map((c) => h("figure.quote", null, h("blockquote", null, c.quote, "\u202f", chip(c.number, c)), h("figcaption", null, sourceLink(c))));
+  return ordered.map((c) => h("figure.quote", null, h("blockquote", null, tied(`${c.quote} `, chip(c.number, c))), h("figcaption", null, sourceLink(c))));
 }
 
 function sourceLink(citation) {

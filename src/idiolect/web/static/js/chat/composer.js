@@ -10,7 +10,7 @@ export class Composer {
     this.actions = actions;
     this.running = false;
     this.ready = false;
-    this.box = h("textarea", { id: "question", rows: "1", placeholder: "Ask your documents", "aria-label": "Your question", on: { input: () => this.resize(), keydown: (e) => this.key(e) } });
+    this.box = h("textarea", { id: "question", rows: "1", placeholder: "Type a question", "aria-label": "Your question", on: { input: () => this.resize(), keydown: (e) => this.key(e) } });
     this.button = h("button.send", { type: "button", on: { click: () => this.click() } });
     this.model = h("select.quiet", { "aria-label": "Model", on: { change: () => (choose({ model: this.model.value }), this.drawChoice()) } });
     this.summary = h("span.summary");
@@ -52,6 +52,7 @@ export class Composer {
 
   open(visible) {
     show(this.panel, visible);
+    this.panel.style.maxHeight = `${Math.max(180, this.node.getBoundingClientRect().top - 68)}px`; // up to the header
     this.toggle.setAttribute("aria-expanded", String(visible));
     if (visible) (this.panel.querySelector("input:checked:not(:disabled)") || this.panel.querySelector("input[type=range]")).focus();
   }
@@ -65,7 +66,7 @@ export class Composer {
     this.summary.textContent = words.join(" · ");
     this.toggle.title = "How to answer, length, written for whom";
     this.toggle.setAttribute("aria-label", `Answer settings: ${words.join(", ")}`);
-    this.box.placeholder = plain ? "Talk to the bare model" : "Ask your documents";
+    this.box.placeholder = plain ? "Talk to the bare model" : "Type a question";
   }
 
   setRunning(running) {

@@ -15,11 +15,11 @@ export function thumbs(node, changed) {
     const next = wanted === value ? 0 : wanted;
     if (!(await store(node, { value: next }))) return;
     changed();
-    if (next) explain(node, changed);
-    else toast("Feedback withdrawn");
+    if (next < 0) explain(node, changed);
+    else toast(next ? "Saved" : "Feedback withdrawn");
   };
   const button = (name, label, wanted) => iconButton(name, label, () => send(wanted), { "aria-pressed": String(value === wanted), disabled: !node.trace });
-  return [button("up", "Good answer", 1), button("down", "Bad answer", -1)];
+  return [button("up", "Good answer", 1), button("down", "Bad answer", -1), value !== 0 && h("button.link.subtle.small", { type: "button", on: { click: () => explain(node, changed) } }, node.feedback?.reason || node.feedback?.correction ? "Your note" : "Add a note")];
 }
 
 async function store(node, body) {
@@ -35,8 +35,8 @@ async function store(node, body) {
 
 function explain(node, changed) {
   const good = valueOf(node.feedback) > 0;
-  const reason = h("input", { id: "reason", type: "text", maxlength: "2000", autocomplete: "off", placeholder: good ? "What was good about it?" : "What was wrong?" });
-  const correction = h("textarea", { id: "correction", rows: "5", maxlength: "20000", placeholder: "The answer you would have wanted" });
+  const reason = h("input", { id: "reason", type: "text", maxlength: "2000", autocomplete: "off", placeholder: good ? "What was good about it?" : "What was wrong?", value: node.feedback?.reason || "" });
+  const correction = h("textarea", { id: "correction", rows: "5", maxlength: "20000", placeholder: "The answer you would have wanted", value: node.feedback?.correction || "" });
   const pick = (text) => h("button.pill", { type: "button", on: { click: () => ((reason.value = text), reason.focus()) } }, text);
   const save = async (event) => {
     event.preventDefault();

@@ -17,7 +17,7 @@ export class Question {
 
   draw() {
     if (this.editing) return this.drawEditor();
-    fill(this.node, h("p.ask", null, this.data.content), h("div.tools", null, switcher(this.data, this.view), iconButton("edit", "Edit and ask again", () => this.edit(true), { disabled: this.view.busy() }), iconButton("copy", "Copy question", () => copyText(this.data.content).then(() => toast("Copied")))));
+    fill(this.node, h("h2.ask", null, this.data.content), h("div.tools", null, switcher(this.data, this.view), iconButton("edit", "Edit and ask again", () => this.edit(true), { disabled: this.view.busy() }), iconButton("copy", "Copy question", () => copyText(this.data.content).then(() => toast("Copied")))));
     return undefined;
   }
 

@@ -14,11 +14,13 @@ export class Session {
     this.title = title;
     this.tree = new Tree(id, nodes);
     this.running = null; // {answer, controller}
+    this.settling = null; // the search for the ids of a stopped answer
     this.listener = null; // the view: tree(), delta(node, text), changed(node)
   }
 
   static async load(id) {
-    return new Session(id, await api.conversation(id));
+    const { nodes, title } = await api.conversation(id);
+    return new Session(id, { title, nodes: nodes.map((n) => (n.finish === "cancelled" ? { ...n, state: "stopped" } : n)) });
   }
 
   /** @param {{model: string, mode: string, length: number, expertise: number}} choice */
@@ -51,6 +53,7 @@ export class Session {
 
   async generate(user, { model, mode, length, expertise }) {
     if (this.running) return;
+    await this.settling;
     const answer = this.tree.add({ id: local(), parent: user.id, role: "assistant", content: "", model, citations: [], state: "waiting", created: Date.now() / 1000 });
     this.tree.choose(answer);
     const controller = new AbortController();
@@ -69,11 +72,15 @@ export class Session {
     }
     this.running = null;
     this.listener?.changed(answer);
-    if (isLocal(answer.id)) await this.reconcile(user, answer);
+    if (!isLocal(answer.id)) return;
+    this.settling = this.reconcile(user, answer);
+    await this.settling;
+    this.settling = null;
     this.listener?.changed(answer);
   }
 
   take(chunk, user, answer) {
+    if (chunk.id) answer.trace ||= chunk.id.replace(/^chatcmpl-/, "");
     if (chunk.citations) answer.citations = chunk.citations;
     if (chunk.idiolect) this.meta(chunk.idiolect, user, answer);
     const choice = chunk.choices?.[0];
@@ -106,7 +113,7 @@ export class Session {
         const found = fresh.filter((n) => n.role === "user" && (n.parent ?? null) === (user.parent ?? null) && n.content === user.content);
         if (found.length) this.tree.rename(user, found[found.length - 1].id);
       }
-      const kept = fresh.filter((n) => n.role === "assistant" && n.parent === user.id).pop();
+      const kept = fresh.find((n) => n.role === "assistant" && n.trace === answer.trace) || fresh.filter((n) => n.role === "assistant" && n.parent === user.id).pop();
       if (!kept) continue;
       this.tree.rename(answer, kept.id);
       const { trace, mode, why, citations, feedback } = kept;

@@ -28,7 +28,8 @@ export class ChatView {
     this.main = h("div.conversation", null, this.welcome, this.scroller, h("div.dock", null, this.latest, this.composer.node));
     this.node = h("div.chat", null, this.sidebar.node, this.scrim, this.main);
     this.node.classList.toggle("folded", saved("folded", false) === true);
-    this.follow = true;
+    this.follow = true; // the end of a growing answer stays in view
+    this.top = 0;
     this.loaded = false;
     onServer((s) => this.serverChanged(s));
   }
@@ -184,9 +185,12 @@ export class ChatView {
   }
 
   scrolled() {
-    const left = this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight;
-    this.follow = left < 60;
-    show(this.latest, left > 240);
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    const left = scrollHeight - scrollTop - clientHeight;
+    if (left < 60) this.follow = true;
+    else if (scrollTop < this.top - 2) this.follow = false; // a person went up; growth alone changes nothing
+    this.top = scrollTop;
+    show(this.latest, left > 240 && !this.follow);
   }
 
   drawWelcome(info) {

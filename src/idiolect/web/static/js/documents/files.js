@@ -37,7 +37,10 @@ export class Files {
       this.timer = setTimeout(() => this.load(), this.indexing ? 1000 : 10_000);
     } catch (error) {
       noticed(error);
-      if (!this.data) fill(this.table, failed(error, () => this.load()));
+      if (error.status === 404) {
+        this.data = { folder: "", documents: [], skipped: {}, indexing: false };
+        this.draw();
+      } else if (!this.data) fill(this.table, failed(error, () => this.load()));
     }
   }
 

@@ -34,7 +34,7 @@ export function detail(trace, row) {
   const facts = [
     ["Model", last("started")?.model || row?.model || call?.model],
     ["Mode", mode && [mode.mode, mode.why && h("small", null, mode.why)]],
-    ["Ended", finished?.reason || (fault ? "failed" : "")],
+    ["Ended", finished?.reason || (fault ? (fault.code === "cancelled" ? "stopped" : "failed") : "")],
     ["Prompt", usage && `${usage.prompt_tokens} tokens${usage.cached_tokens ? `, ${usage.cached_tokens} from the cache` : ""}`],
     ["Answer", usage && `${usage.completion_tokens} tokens`],
     ["Time", typeof total === "number" && seconds(total)],
@@ -43,7 +43,7 @@ export function detail(trace, row) {
     h("header", null, h("h1", null, question || "Trace"), iconButton("copy", "Copy as JSON", () => copyText(JSON.stringify(trace, null, 2)).then(() => toast("Trace copied as JSON")))),
     h("p.path", null, trace.trace),
     h("dl.facts", null, facts.filter(([, value]) => value).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value)))),
-    fault && h("div.failure", null, h("p", null, fault.message)),
+    fault && (fault.code === "cancelled" ? h("p.note.gap", null, "Stopped: ", fault.message) : h("div.failure", null, h("p", null, fault.message))),
     notes.length > 0 && section("Notes", null, h("ul.notes", null, notes.map((n) => h("li", null, h("code", null, n.code), " ", n.text)))),
     waterfall(of("timing"), total),
     layers(of("timing")),

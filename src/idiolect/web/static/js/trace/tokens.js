@@ -2,7 +2,7 @@
 
 import { fill, h } from "../dom.js";
 import { section } from "../parts.js";
-import { count } from "../text.js";
+import { count, minus } from "../text.js";
 
 const STEPS = [[0.9, "over 90 %"], [0.6, "60–90 %"], [0.3, "30–60 %"], [0.1, "10–30 %"], [0, "under 10 %"]];
 
@@ -39,7 +39,7 @@ export function generated(tokens, index) {
     all[next].tabIndex = 0;
     all[next].focus();
   });
-  const note = [count(tokens.length, "token"), mean === null ? "" : `mean log-prob ${mean.toFixed(3)}`, mean === null ? "" : `perplexity ${Math.exp(-mean).toFixed(2)}`].filter(Boolean).join(" · ");
+  const note = [count(tokens.length, "token"), mean === null ? "" : `mean log-prob ${minus(mean.toFixed(3))}`, mean === null ? "" : `perplexity ${Math.exp(-mean).toFixed(2)}`].filter(Boolean).join(" · ");
   if (!tokens.length) return section("Answer", "no tokens were sampled", h("p.note", null, "The words were copied from the sources, or came from an upstream without log-probabilities."));
   return section(index === null ? "Answer" : `Answer, choice ${index + 1}`, note, mean !== null && legend(), h("div.made-grid", null, box, panel));
 }
@@ -52,7 +52,7 @@ function alternatives(panel, t) {
   const rows = (t.top || []).map(([id, text, logprob]) => ({ id, text, p: Math.exp(logprob) }));
   if (typeof t.logprob === "number" && !rows.some((r) => r.id === t.id)) rows.push({ id: t.id, text: t.text, p: Math.exp(t.logprob) });
   fill(panel,
-    h("h3", null, h("span.token", null, visible(t.text)), h("small", null, `id ${t.id}${typeof t.logprob === "number" ? ` · log-prob ${t.logprob.toFixed(3)}` : ""}`)),
+    h("h3", null, h("span.token", null, visible(t.text)), h("small", null, `id ${t.id}${typeof t.logprob === "number" ? ` · log-prob ${minus(t.logprob.toFixed(3))}` : ""}`)),
     h("ul", null, rows.map((r) => h("li", { class: r.id === t.id ? "chosen" : "" }, h("span.token", null, visible(r.text)), h("span.track", null, h("span.bar", { vars: { "--share": Math.max(0.004, r.p).toFixed(4) } })), h("span.number", null, percent(r.p))))),
     !rows.length && h("p.note", null, "No probability was recorded for this token."));
 }

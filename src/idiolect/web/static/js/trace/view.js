@@ -48,7 +48,7 @@ export class TraceView {
     const none = !this.items.length;
     fill(this.list, h("h2", null, "Recent answers"), none ? h("p.note", null, "Every answer of this server, from the page or the API, will be listed here.") : h("ul", null, this.items.map((t) => h("li", null, h("a", { href: format({ tab: "trace", id: t.trace }), dataset: { id: t.trace } },
       h("span.q", null, t.question || "(no question)"),
-      h("span.meta", null, [t.mode, seconds(t.seconds || 0), t.tokens ? count(t.tokens, "token") : "", ago(t.started)].filter(Boolean).join(" · ")))))));
+      h("span.meta", null, [t.mode, typeof t.seconds === "number" ? seconds(t.seconds) : "not finished", t.tokens ? count(t.tokens, "token") : "", ago(t.started)].filter(Boolean).join(" · ")))))));
     this.mark();
     if (!this.id) this.open("");
   }
