@@ -39,20 +39,20 @@ MODULUS = 1 << 80  # chunk ids are 80-bit numbers
 
 @dataclass(frozen=True, slots=True)
 class LibraryConfig:
-    """How a folder is read and ranked. A change of the first group cuts or counts the stored texts anew; none of it
+    """How a folder is read and ranked. A change of the first group cuts or counts the stored texts anew; nothing here
     makes a file be parsed twice."""
 
     chunk_size: int = 1000  # characters, see chunk.py
     chunk_overlap: int = 150
     chunk_least: int = 200
     language: str | None = "english"  # of the stemmer; None: no stemming
-    stop_words: bool = False
 
     exclude: tuple[str, ...] = ()  # patterns in gitignore's syntax
     max_bytes: int = 64 << 20  # of one file
 
-    k1: float = 1.2  # BM25's term saturation
+    k1: float = 1.5  # BM25's term saturation
     b: float = 0.75  # BM25's length normalisation
+    stop_words: bool = True  # leave English function words out of queries
     rrf_k: float = 60.0
     depth: int = 100  # ranks of each ranker that are fused
 
@@ -62,7 +62,7 @@ class Library:
 
     def __init__(self, root: Path, state: Path, embedder: Embedder | None, config: LibraryConfig) -> None:
         self.folder, self.state, self.embedder, self.config = root, state, embedder, config
-        self.tokeniser = Tokeniser(language=config.language, stop=STOP_WORDS if config.stop_words else ())
+        self.tokeniser = Tokeniser(config.language)
         self.chunker = Recursive(config.chunk_size, config.chunk_overlap, config.chunk_least)
         self.indexing = False  # a sync is running in this process
         self.last_sync: float | None = None  # seconds since the epoch
@@ -72,7 +72,7 @@ class Library:
         self._ledger = Ledger(state / "library.db")
         self._single = root.is_file()
         self._seen = -1  # the data version that the rankers follow
-        self._bm25 = BM25(self.tokeniser, k1=config.k1, b=config.b)
+        self._bm25 = BM25(self.tokeniser, k1=config.k1, b=config.b, stop=STOP_WORDS if config.stop_words else ())
         self._exact: Exact | None = None
         self._rows: dict[int, str] = {}  # row of the chunks table -> chunk id
         self._last_chunk = self._last_vector = self._sum = 0
@@ -304,7 +304,7 @@ class Library:
             self.refresh()
             vectors = 0 if self._exact is None else len(self._exact)
             name = self.embedder.fingerprint if self.embedder else ""
-            ranking = (self.config.k1, self.config.b, self.config.rrf_k, self.config.depth)
+            ranking = (self.config.k1, self.config.b, self.config.stop_words, self.config.rrf_k, self.config.depth)
             parts = (self._sum, len(self._bm25), vectors, name, self.tokeniser.fingerprint, ranking)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -33,7 +32,7 @@ CAMEL = re.compile(r"[A-Za-z0-9]*[a-z][A-Z][A-Za-z0-9]*")
 PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 CACHE_SIZE = 1 << 20  # words; each costs about 150 bytes
 
-# The function words of English questions and sentences; they carry no topic. Used only where asked for.
+# The function words of English questions and sentences: they carry no topic, so a query may do without them.
 _FUNCTION_WORDS = """
 a an and are as at be but by can could did do does for from had has have how i if in into is it its may might must no
 not of on or our shall should such that the their them then there these they this those to was we were what when where
@@ -59,13 +58,12 @@ class Tokeniser:
     `language` is a Snowball stemmer's name, applied to words of ASCII letters only; None leaves words whole.
     """
 
-    def __init__(self, *, language: str | None = "english", stop: Iterable[str] = ()) -> None:
+    def __init__(self, language: str | None = "english") -> None:
         self._stem = Stemmer.Stemmer(language, 0).stemWord if language else None
-        self._stop = frozenset(stop)
         self._accents = _Accents()
         self._stems: dict[str, str] = {}
         self._hashes: dict[str, int] = {}
-        settings = f"2|{language}|{sorted(self._stop)}|{unicodedata.unidata_version}"
+        settings = f"3|{language}|{unicodedata.unidata_version}"
         self.fingerprint = hashlib.sha256(settings.encode()).hexdigest()[:16]
 
     def __call__(self, text: str) -> list[str]:
@@ -77,8 +75,7 @@ class Tokeniser:
             stem = stems.get(word)
             if stem is None:
                 stem = stems[word] = self._term(word)
-            if stem:
-                terms.append(stem)
+            terms.append(stem)
         return terms
 
     def count(self, text: str) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
@@ -90,16 +87,12 @@ class Tokeniser:
         for word in words:
             term = hashes.get(word)
             if term is None:
-                text = self._term(word)
-                term = hashes[word] = hash64(text) if text else 0
-            if term:
-                found.append(term)
+                term = hashes[word] = hash64(self._term(word))
+            found.append(term)
         terms, counts = np.unique(np.array(found, dtype=np.uint64), return_counts=True)
         return terms, np.minimum(counts, 65535).astype(np.uint16)
 
     def _term(self, word: str) -> str:
-        if word in self._stop:
-            return ""
         if self._stem is not None and word.isascii() and len(word) > 2:
             return self._stem(word)
         return word
@@ -125,5 +118,5 @@ class Tokeniser:
 
 
 def hash64(term: str) -> int:
-    """A term's 64-bit name, never 0."""
-    return int.from_bytes(hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little") or 1
+    """A term's 64-bit name."""
+    return int.from_bytes(hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

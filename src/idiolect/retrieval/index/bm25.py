@@ -14,20 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idiolect.retrieval.index.segment import Counted, Segment
-from idiolect.retrieval.tokenise import Tokeniser
+from idiolect.retrieval.tokenise import STOP_WORDS, Tokeniser
 from idiolect.retrieval.types import Chunk, Hit
 
 
 class BM25:
-    """A ranker over chunks. Not locked: the library calls it under its own lock.
+    """A ranker over chunks. Not locked: the library calls it under its own lock. The stop words are dropped from
+    queries only, and only beside other words: nothing is missing from the index.
 
     A chunk has a slot; a deleted one leaves a dead slot that the next compaction drops. A search costs one pass over
     the postings of the query's terms.
     """
 
-    def __init__(self, tokeniser: Tokeniser | None = None, *, k1: float = 1.2, b: float = 0.75) -> None:
+    def __init__(
+        self,
+        tokeniser: Tokeniser | None = None,
+        *,
+        k1: float = 1.5,
+        b: float = 0.75,
+        stop: Iterable[str] = STOP_WORDS,
+    ) -> None:
         self.tokeniser = tokeniser or Tokeniser()
         self.k1, self.b = k1, b
+        self._stop = self.tokeniser.count(" ".join(stop))[0]  # terms that a query does without
         self._slot: dict[str, int] = {}
         self._ids: list[str] = []
         self._lengths = np.zeros(0, np.float32)  # [slots] terms of each chunk
@@ -81,7 +90,11 @@ class BM25:
             return scores
         mean = max(self._total / len(self._slot), 1e-9)
         weight = self.k1 * (1 - self.b + self.b * self._lengths / np.float32(mean))
-        for term, times in zip(*self.tokeniser.count(query), strict=True):
+        terms, repeats = self.tokeniser.count(query)
+        topical = ~np.isin(terms, self._stop)
+        if topical.any():  # "to be or not to be" keeps its words
+            terms, repeats = terms[topical], repeats[topical]
+        for term, times in zip(terms, repeats, strict=True):
             found = [p for p in (s.postings(term) for s in self._segments) if len(p[0])]
             n = sum(int(np.count_nonzero(self._alive[slots])) for slots, _ in found)
             idf = math.log1p((len(self._slot) - n + 0.5) / (n + 0.5))

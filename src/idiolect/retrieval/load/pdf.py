@@ -1,0 +1,118 @@
+"""PDF by PDFium (pypdfium2), page by page, under the headings of the document's outline.
+
+PDFium is not thread-safe, so one lock guards it. Paragraphs are guessed: a line that ends a sentence well before the
+page's right edge ends one. Words that were hyphenated at a line's end are whole again.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from idiolect.core.errors import CorruptFile
+from idiolect.retrieval.load import FORMATS, stem_title
+from idiolect.retrieval.load.compose import Composer
+from idiolect.retrieval.types import Doc
+
+VERSION = 1
+LOCK = threading.Lock()
+HYPHEN = re.compile("(?:\\x02|\\ufffe|\\u00ad)\n?")  # PDFium marks a line's own hyphen with one of these
+LEADERS = re.compile(r"(?:[^\S\n]?\.){5,}")  # the dots of a table of contents
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+SENTENCE_END = re.compile(r"[.!?:。！？]['\"”’)\]]*$")
+SHORT = 0.8  # of the page's usual line
+
+
+class Reader:
+    suffixes = FORMATS["pdf"]
+
+    def __call__(self, file: Path, path: str) -> Doc:
+        import pypdfium2
+
+        with LOCK:
+            raw = file.read_bytes()
+            if b"%PDF-" not in raw[:1024]:
+                raise CorruptFile(f"{path} is not a PDF, whatever its name says")
+            try:
+                pdf = pypdfium2.PdfDocument(raw)
+                try:
+                    return _read(pdf, path)
+                finally:
+                    pdf.close()
+            except pypdfium2.PdfiumError as error:
+                raise CorruptFile(*_reason(str(error), raw, path)) from None
+
+
+def _reason(message: str, raw: bytes, path: str) -> tuple[str]:
+    if "password" in message.lower() or "security" in message.lower():
+        return (f"{path} is encrypted: it needs a password",)
+    if b"%%EOF" not in raw[-2048:]:
+        return (f"{path} is truncated: the end of the PDF is missing",)
+    return (f"{path} is a damaged PDF ({message.rstrip('.')})",)
+
+
+def _read(pdf: Any, path: str) -> Doc:
+    out = Composer()
+    entries = _outline(pdf)
+    for number in range(len(pdf)):
+        page = pdf[number]
+        try:
+            layer = page.get_textpage()
+            try:
+                text = layer.get_text_bounded()
+            finally:
+                layer.close()
+        finally:
+            page.close()
+        text = CONTROL.sub("", HYPHEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+        here = entries.get(number, [])
+        for paragraph in _paragraphs(LEADERS.sub(" ...", text)):
+            while here and _opens(paragraph, here[0][1]):
+                out.heading(*here.pop(0), page=number + 1, shown=False)
+            out.add("paragraph", paragraph, page=number + 1)
+        for level, title in here:  # named in the outline, its words not found: it holds from the next page on
+            out.heading(level, title, shown=False)
+    title = str(pdf.get_metadata_dict().get("Title") or "")
+    return out.doc(path, title.strip() or stem_title(path), "pdf")
+
+
+def _outline(pdf: Any) -> dict[int, list[tuple[int, str]]]:
+    """Outline entries (level, title) by page; none when the document has none or a broken one."""
+    entries: dict[int, list[tuple[int, str]]] = {}
+    try:
+        for item in pdf.get_toc(max_depth=6):
+            target, title = item.get_dest(), " ".join(item.get_title().split())
+            index = target.get_index() if target is not None else None
+            if index is not None and title:
+                entries.setdefault(index, []).append((item.level + 1, title))
+    except Exception:  # an outline is a help, not a condition: without it the text is still whole
+        return entries
+    return entries
+
+
+def _opens(paragraph: str, title: str) -> bool:
+    """Whether the paragraph begins with an outline entry's words, numbering aside."""
+    line = "".join(paragraph[: len(title) + 40].split()).casefold()
+    return "".join(title.split()).casefold() in line
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    lines = [line.rstrip() for line in text.split("\n")]
+    usual = sorted(len(line) for line in lines if line)
+    edge = SHORT * usual[int(0.9 * (len(usual) - 1))] if usual else 0
+    held: list[str] = []
+    for line in lines:
+        if not line.strip():
+            if held:
+                yield "\n".join(held)
+            held = []
+            continue
+        held.append(line)
+        if len(line) < edge and SENTENCE_END.search(line):
+            yield "\n".join(held)
+            held = []
+    if held:
+        yield "\n".join(held)
