@@ -29,8 +29,9 @@ from idiolect.gateway.recorder import Recorder
 from idiolect.gateway.streams import measured
 
 if TYPE_CHECKING:
+    from idiolect.core.progress import Progress
     from idiolect.retrieval import Library
-    from idiolect.retrieval.types import Embedder, SyncReport
+    from idiolect.retrieval.types import Embedder
 
 Kind = Literal["rag", "model", "upstream"]
 
@@ -66,9 +67,8 @@ class App:
         self.library: Library | None = None
         self.embedders: dict[str, tuple[Embedder, Callable[[str], int]]] = {}  # id -> (embedder, tokens of a text)
         self.engine_stats: Callable[[], Any] | None = None
-        self.last_sync: tuple[float, SyncReport] | None = None
-        self.indexing = False
-        self.stage = "starting"
+        self._stage = "starting"
+        self.bar: Progress | None = None  # of an index that is being made
         self.failure: Exception | None = None
         self.fingerprint: Callable[[], str] = str
         self.cache: Cache | None = None
@@ -97,7 +97,7 @@ class App:
         try:
             if not self._given:
                 await asyncio.to_thread(load, self)
-            self.stage, self._ready = "ready", True
+            self._stage, self._ready = "ready", True
         except Exception as error:
             self.failure = error
             if self.on_failure is not None:
@@ -107,6 +107,18 @@ class App:
     async def ready(self) -> None:
         """Return when questions can be answered; raise what made loading fail."""
         await self.start()
+
+    @property
+    def stage(self) -> str:
+        """What the start is busy with, in words."""
+        bar = self.bar
+        if bar is None:
+            return self._stage
+        return f"indexing: {bar.done:g}{f' of {bar.total:g}' if bar.total else ''} {bar.unit}"
+
+    @stage.setter
+    def stage(self, words: str) -> None:
+        self._stage = words
 
     @property
     def is_ready(self) -> bool:
@@ -119,7 +131,7 @@ class App:
 
     async def close(self) -> None:
         """Stop what runs, write what is left, close everything. Twice is fine."""
-        self._ready, self.stage = False, "stopping"
+        self._ready, self._stage = False, "stopping"
         self.stop_answers()
         if self._loading is not None and not self._loading.done():
             self._loading.cancel()

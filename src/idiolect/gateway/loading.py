@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from idiolect.core import prompts
 from idiolect.core.config import from_dict
 from idiolect.core.errors import BadInput
+from idiolect.core.progress import progress
 from idiolect.gateway.app import Served
 from idiolect.gateway.upstream import Upstream
 
@@ -51,7 +51,7 @@ def load(app: App) -> None:
     library = app.library
     app.fingerprint = lambda: fixed + (library.fingerprint if library is not None else "")
     if library is not None and config.watch:
-        app.closers.enter_context(library.watch(lambda report: _synced(app, report)))
+        app.closers.enter_context(library.watch())
 
 
 def _key(id: str, name: str | None) -> str | None:
@@ -100,13 +100,13 @@ def _documents(app: App) -> None:
             state=Path(config.index).expanduser() if config.index else None,
         )
         app.library = library
-        if hasattr(library, "close"):
-            app.closers.callback(library.close)
-        app.indexing = True
-        try:
-            _synced(app, library.sync())
-        finally:
-            app.indexing = False
+        app.closers.callback(library.close)
+        with progress("indexing", unit="files") as bar:  # on a terminal; /healthz reads the same bar
+            app.bar = bar
+            try:
+                library.sync(bar)
+            finally:
+                app.bar = None
 
 
 def _counter(encoder: Any) -> Callable[[str], int]:
@@ -114,10 +114,6 @@ def _counter(encoder: Any) -> Callable[[str], int]:
         return min(encoder.max_tokens, len(encoder.tokenizer.encode(text)) + 2)  # with [CLS] and [SEP]
 
     return count
-
-
-def _synced(app: App, report: Any) -> None:
-    app.last_sync = (time.time(), report)
 
 
 def _serve(app: App, handler: Any, id: str, kind: str, context: int | None, sampling: Any, *, rag: bool = True) -> None:

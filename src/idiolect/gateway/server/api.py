@@ -46,7 +46,7 @@ def _counts(app: App) -> dict[str, Any]:
         "count": sum(r.state == "indexed" for r in rows),
         "failed": sum(r.state == "failed" for r in rows),
         "chunks": sum(r.chunks for r in rows),
-        "indexing": app.indexing,
+        "indexing": app.library.indexing,
     }
 
 
@@ -63,14 +63,13 @@ async def documents(request: Request) -> dict[str, Any]:
     app = app_of(request)
     library = _library(app)
     rows = await asyncio.to_thread(library.documents)
-    when, report = app.last_sync or (None, None)
     names = ("path", "state", "bytes", "mtime", "chunks", "format", "title", "reason")
     return {
         "folder": app.config.documents,
-        "indexing": app.indexing,
-        "last_sync": when,
+        "indexing": library.indexing,
+        "last_sync": library.last_sync,
         "documents": [{name: getattr(row, name) for name in names} for row in rows],
-        "skipped": dict(report.skipped) if report is not None else {},
+        "skipped": dict(library.report.skipped),
     }
 
 
