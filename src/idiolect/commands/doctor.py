@@ -64,7 +64,7 @@ def _torch() -> list[Finding]:
         found.append(Finding("threads", "ok", f"{threads} of {cores} cores"))
     gpu = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
     found.append(Finding("gpu", "ok", gpu or "none (not needed)"))
-    from idiolect.models.load import resolve_dtype
+    from idiolect.models.read import resolve_dtype
 
     chosen = str(resolve_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
     found.append(Finding("dtype", "ok", f"{chosen} (what --dtype auto takes on this processor)"))

@@ -14,6 +14,7 @@ from idiolect.models.names import Rule
 from idiolect.nn import Batch, Paged, StateSpec
 
 if TYPE_CHECKING:
+    from idiolect.models.pooling import Pooling
     from idiolect.models.source import Opened, Source
     from idiolect.text.hf import HFTokenizer
     from idiolect.text.template import Template
@@ -28,7 +29,7 @@ class Model(nn.Module):
 
     model_types: ClassVar[tuple[str, ...]] = ()  # values of config.json's `model_type`
     gguf_architectures: ClassVar[tuple[str, ...]] = ()
-    hf_prefix: ClassVar[str] = ""  # files of the bare model leave it out
+    hf_prefix: str = ""  # files of the bare model leave it out
     ignored: ClassVar[tuple[str, ...]] = ()  # regular expressions of tensor names that carry nothing we use
 
     config: Any
@@ -89,6 +90,25 @@ class CausalModel(Model):
         """Logits [M, V] of the wanted rows (all when `batch.out` is None)."""
         h = self.hidden(batch)
         return self.logits(h if batch.out is None else h[batch.out])
+
+
+class Encoder(Model):
+    """A model that turns texts into vectors. `max_tokens` counts the framing tokens ([CLS], [SEP]) too."""
+
+    pooling: Pooling = "mean"
+    normalize: bool = True
+    max_tokens: int
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """D, the width of a vector."""
+
+    def embed_batch(self, batch: Batch) -> Tensor:
+        """One vector per segment [S, D], pooled and normalised as the model was trained."""
+        from idiolect.models.pooling import pool
+
+        return pool(self.hidden(batch), batch, self.pooling, self.normalize)
 
 
 def paged(layers: int, kv_heads: int, head_dim: int) -> list[StateSpec]:

@@ -8,9 +8,11 @@ from typing import Any
 from idiolect.core.errors import BadInput
 from idiolect.core.names import did_you_mean
 from idiolect.models.base import Model
+from idiolect.models.bert import Bert
+from idiolect.models.gpt2 import GPT2
 from idiolect.models.llama import Llama
 
-FAMILIES: tuple[type[Model], ...] = (Llama,)
+FAMILIES: tuple[type[Model], ...] = (Llama, GPT2, Bert)
 
 
 def family_of(config: Mapping[str, Any]) -> type[Model]:

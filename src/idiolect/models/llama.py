@@ -155,7 +155,7 @@ class Llama(CausalModel):
 
     model_types: ClassVar[tuple[str, ...]] = ("llama", "mistral", "qwen2", "qwen3")
     gguf_architectures: ClassVar[tuple[str, ...]] = ("llama", "qwen2", "qwen3", "mistral")
-    hf_prefix: ClassVar[str] = "model."
+    hf_prefix: str = "model."
     ignored: ClassVar[tuple[str, ...]] = (r".*rotary_emb\.inv_freq", r"rope_freqs\.weight")
 
     def __init__(self, raw: Mapping[str, Any]) -> None:

@@ -44,7 +44,14 @@ def tokenizer_of(opened: Opened) -> HFTokenizer:
             hint="save it there with transformers' AutoTokenizer(..., use_fast=True).save_pretrained",
         )
     config = read_json(opened.folder / "tokenizer_config.json")
-    return HFTokenizer.from_file(path, config or None)
+    return HFTokenizer.from_file(path, config or None, eos_ids=eos_ids(opened))
+
+
+def eos_ids(opened: Opened) -> list[int]:
+    """The ids that end a generation, as generation_config.json or config.json list them."""
+    found = generation_of(opened).get("eos_token_id", opened.config.get("eos_token_id"))
+    ids = found if isinstance(found, list) else [found]
+    return [int(i) for i in ids if i is not None]
 
 
 def template_source(opened: Opened) -> str | None:

