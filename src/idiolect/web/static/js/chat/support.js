@@ -47,6 +47,11 @@ function wrap(at, from, to) {
     if (last?.node === node) last.end = i + 1;
     else runs.push({ node, start: i, end: i + 1 });
   }
+  runs.forEach((run, i) => {
+    // white space at the border of two text nodes belongs to the sentence as well
+    if (i > 0 && !run.node.data.slice(0, run.start).trim()) run.start = 0;
+    if (i < runs.length - 1 && !run.node.data.slice(run.end).trim()) run.end = run.node.data.length;
+  });
   for (const { node, start, end } of runs) {
     const piece = node.splitText(start);
     piece.splitText(end - start);
