@@ -52,7 +52,7 @@ class KVCache:
         with torch.inference_mode():
             a, b = self.index(source), self.index(target)
             for cache in (*self.k, *self.v):
-                cache[b] = cache[a]
+                cache[b] = cache[a] if isinstance(b, slice) else cache[a].clone()
 
     def move(self, old: list[int], new: list[int]) -> None:
         """Copy whole pages (the allocator's `Move`)."""

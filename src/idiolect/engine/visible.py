@@ -42,10 +42,12 @@ class VisibleText:
         return text, tokens
 
     def _cut(self) -> bool:
-        """Drop the first stop string in the held text and all behind it."""
-        at = min((i for i in (self._held.find(s) for s in self._stops) if i >= 0), default=-1)
-        if at < 0:
+        """Drop a stop string in the held text and all behind it. Of several, the one that is complete first counts
+        (then the longest), so that it does not matter how many of them one token brings."""
+        found = [(i + len(s), i) for s in self._stops if (i := self._held.find(s)) >= 0]
+        if not found:
             return False
+        at = min(found)[1]
         self.stopped = True
         self._held = self._held[:at]
         kept: list[TokenInfo] = []
