@@ -1,0 +1,40 @@
+"""What the tests share: the two embedded models, fetched once into the user's cache, and a home of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def smol() -> Any:
+    """The embedded language model in float32. Shared: leave its weights and settings as they are."""
+    from idiolect import models
+
+    return models.load(models.EMBEDDED_LM, dtype="float32", progress=False)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Any:
+    """The embedded encoder in float32. Shared: leave its weights and settings as they are."""
+    from idiolect import models
+
+    return models.load(models.EMBEDDED_ENCODER, dtype="float32", progress=False)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home for this test alone, in which the embedded weights are already fetched. Returns its cache."""
+    from idiolect import models
+    from idiolect.core import files
+
+    for source in (models.EMBEDDED_LM, models.EMBEDDED_ENCODER):
+        models.inspect(source, progress=False)
+    packages = files.cache_dir() / "packages"
+    home = tmp_path / "home"
+    monkeypatch.setenv("IDIOLECT_HOME", str(home))
+    own = files.cache_dir()
+    (own / "packages").symlink_to(packages, target_is_directory=True)
+    return own
