@@ -16,7 +16,15 @@ from tests.text import tiny
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.parity
 
-WORDS = ["Hi.", "", "  leading and trailing  ", "\n\nlines\n", "日本語 👩‍👩‍👧 é", "a <b> [x] {y} | \\ 'q' \"z\"", "12345 + 0.5"]
+WORDS = [
+    "Hi.",
+    "",
+    "  leading and trailing  ",
+    "\n\nlines\n",
+    "日本語 👩‍👩‍👧 é",
+    "a <b> [x] {y} | \\ 'q' \"z\"",
+    "12345 + 0.5",
+]
 TOOLS = [
     {
         "type": "function",
@@ -139,3 +147,16 @@ def test_derived_mask_equals_the_generation_blocks() -> None:
         a, b = plain.render(messages), blocks.render(messages)
         assert a.ids == b.ids
         assert a.mask == b.mask
+
+
+def test_embedded_template_equals_transformers(smol: Any) -> None:
+    import tokenizers
+
+    theirs = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizers.Tokenizer.from_str(smol.tokenizer.to_json()), **smol.tokenizer.named
+    )
+    theirs.chat_template = smol.template.source
+    for messages, _ in conversations("chatml"):
+        for add in (True, False):
+            want = theirs.apply_chat_template(as_dicts(messages), add_generation_prompt=add, return_dict=False)
+            assert smol.template.render(messages, add_generation=add).ids == want

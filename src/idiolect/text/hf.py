@@ -24,7 +24,9 @@ class HFTokenizer:
     Text never reaches a special token unless asked (`special=True`); added tokens that are not special (`<think>`)
     stay reachable, as they are in transformers and llama.cpp. `encode` gives the ids of transformers'
     `tokenizer.encode(text, add_special_tokens=False)`, with one exception: U+2581 in the text of a byte-fallback
-    tokenizer becomes its three byte tokens instead of a space, so that every text comes back as it was.
+    tokenizer becomes its three byte tokens instead of a space, so that every text comes back as it was. What the file
+    itself loses (a normalizer's NFC or lower case; the first space, where Metaspace adds one only if there is none)
+    stays lost.
 
     Objects are safe to share between threads.
     """
