@@ -74,10 +74,11 @@ class App:
         self.cache: Cache | None = None
         self.limits: Limits | None = None
         self.on_failure: Callable[[], None] | None = None  # called when loading failed
-        self.in_flight: set[Ctx] = set()
+        self.in_flight: dict[str, Ctx] = {}  # by trace
         self.closers = ExitStack()  # what loading opened, closed in reverse
         self._layers = [measured(name, self._layer(name), self.metrics.layer) for name in config.layers]
         self._onions: dict[str, Handler] = {}
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._loading: asyncio.Task[None] | None = None
         self._given = served is not None
         self._ready = False
@@ -87,6 +88,7 @@ class App:
 
     def start(self) -> asyncio.Task[None]:
         """Load in the background; await the task (or `ready`) for its end."""
+        self.loop = asyncio.get_running_loop()
         if self._loading is None:
             self._loading = asyncio.create_task(self._load())
         return self._loading
@@ -126,7 +128,7 @@ class App:
 
     def stop_answers(self) -> None:
         """Cancel every running call, so that each ends and records what it has."""
-        for ctx in list(self.in_flight):
+        for ctx in list(self.in_flight.values()):
             ctx.cancel.cancel()
 
     async def close(self) -> None:

@@ -67,6 +67,23 @@ async def merge(streams: Sequence[AsyncIterator[T]]) -> AsyncIterator[T]:
                 await task
 
 
+def tripped(ctx: Ctx) -> asyncio.Future[None]:
+    """A future of the running loop that ends when the call is cancelled, from whatever thread."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def settle() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    def from_anywhere() -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle)
+
+    ctx.cancel.on_cancel(from_anywhere)
+    return future
+
+
 class _Watch:
     """Adds up the seconds spent waiting for a stream's next event."""
 

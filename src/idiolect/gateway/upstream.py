@@ -30,6 +30,7 @@ from idiolect.core.call import (
 )
 from idiolect.core.errors import BadInput, Cancelled, ContextOverflow, IdiolectError, Overloaded, Unavailable
 from idiolect.gateway import wire
+from idiolect.gateway.streams import tripped
 
 _REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -97,7 +98,7 @@ class Upstream:
             json=body(call, self.model),
             headers=headers,
         )
-        gone = _gone(ctx)
+        gone = tripped(ctx)
         begin = time.perf_counter()
         try:
             response = await _unless(gone, self._http().send(request, stream=True))
@@ -310,23 +311,6 @@ def _completion_tokens(choice: Mapping[str, Any]) -> tuple[TokenInfo, ...]:
         TokenInfo(-1, text, logprob, tuple((-1, t, lp) for t, lp in (top or {}).items()), text.encode())
         for text, logprob, top in zip(tokens, logprobs, tops)
     )
-
-
-def _gone(ctx: Ctx) -> asyncio.Future[None]:
-    """A future that ends when the call is cancelled, from whatever thread."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def settle() -> None:
-        if not future.done():
-            future.set_result(None)
-
-    ctx.cancel.on_cancel(lambda: None if loop.is_closed() else _ignore(loop.call_soon_threadsafe(settle)))
-    return future
-
-
-def _ignore(_: object) -> None:
-    return None
 
 
 async def _unless(gone: asyncio.Future[None], work: Any) -> Any:

@@ -21,9 +21,10 @@ from idiolect.core.call import Ctx
 from idiolect.core.errors import IdiolectError
 from idiolect.gateway.app import App
 from idiolect.gateway.server.errors import render
-from idiolect.gateway.streams import closing
+from idiolect.gateway.streams import closing, tripped
 
 log = logging.getLogger(__name__)
+GRACE = 1.0  # seconds that a cancelled call has to end by itself
 
 
 def dumps(value: Any) -> bytes:
@@ -57,12 +58,15 @@ class Answer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         metrics = self._app.metrics
-        self._app.in_flight.add(self._ctx)
+        self._app.in_flight[self._ctx.trace] = self._ctx
         metrics.inflight.inc()
         work = asyncio.create_task(self._work(send))
         watch = asyncio.create_task(_hang_up(receive))
+        stopped = tripped(self._ctx)
         try:
-            await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, watch, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done() and not work.done():  # the server stops: let the call end in its own words
+                await asyncio.wait((work, watch), timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 self.status_code = 499
         finally:
@@ -73,7 +77,7 @@ class Answer(Response):
                     task.cancel()
                 with suppress(asyncio.CancelledError, ConnectionError):
                     await task
-            self._app.in_flight.discard(self._ctx)
+            self._app.in_flight.pop(self._ctx.trace, None)
             metrics.inflight.dec()
             metrics.requests.labels(self._endpoint, self._model, str(self.status_code)).inc()
             metrics.seconds.labels(self._endpoint).observe(time.perf_counter() - self._begin)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -21,6 +22,15 @@ from idiolect.gateway.server.shield import Shield
 
 log = logging.getLogger(__name__)
 
+# FastAPI sends spans wherever environment variables point unless told not to. Ours are rows of the store.
+_NO_TELEMETRY: Any = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+
 
 def create_app(app: App, static: Path | None = None) -> FastAPI:
     """An ASGI application around `app`. Its lifespan starts the loading and closes everything at the end. `static` is
@@ -34,7 +44,7 @@ def create_app(app: App, static: Path | None = None) -> FastAPI:
         finally:
             await app.close()
 
-    http = FastAPI(title="Idiolect", lifespan=lifespan, docs_url=None, redoc_url=None)
+    http = FastAPI(title="Idiolect", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
     http.state.app = app
     for part in (chat, completions, embeddings, models, responses, health, api):
         http.include_router(part.router)

@@ -50,7 +50,8 @@ class Server(uvicorn.Server):
         self._app = app
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._app.stop_answers()
+        if self._app.loop is not None:  # not here: a signal may come while a lock is held
+            self._app.loop.call_soon_threadsafe(self._app.stop_answers)
         super().handle_exit(sig, frame)
 
 
