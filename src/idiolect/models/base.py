@@ -63,6 +63,15 @@ class Model(nn.Module):
     def context(self) -> int:
         """The longest sequence that the positions allow."""
 
+    def initialise(self, std: float = 0.02, generator: torch.Generator | None = None) -> None:
+        """Random weights for a network that no file fills: matrices normal with `std`, biases 0, norms 1."""
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if parameter.ndim > 1:
+                    parameter.normal_(0.0, std, generator=generator)
+                else:
+                    parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+
     def after_load(self, opened: Opened) -> None:
         """Read what else the source holds for this family (pooling of an encoder)."""
 
@@ -109,6 +118,11 @@ class Encoder(Model):
         from idiolect.models.pooling import pool
 
         return pool(self.hidden(batch), batch, self.pooling, self.normalize)
+
+
+def embedding(rows: int, dim: int) -> nn.Embedding:
+    """A table whose values come later (from a file, or from `Model.initialise`)."""
+    return nn.Embedding(rows, dim, _weight=torch.empty(rows, dim))
 
 
 def paged(layers: int, kv_heads: int, head_dim: int) -> list[StateSpec]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from idiolect.core.errors import BadInput
-from idiolect.models.base import Encoder
+from idiolect.models.base import Encoder, embedding
 from idiolect.models.gguf_config import Metadata
 from idiolect.models.names import Part, Rule, numbered, one
 from idiolect.models.pooling import pooling_of
@@ -110,9 +110,9 @@ class Bert(Encoder):
         self.config = c = BertConfig.from_hf(raw)
         self.hf_prefix = {"bert": "bert."}.get(str(raw.get("model_type", "bert")), "roberta.")
         self.max_tokens = self.context
-        self.embed = nn.Embedding(c.vocab, c.dim)
-        self.positions = nn.Embedding(c.positions, c.dim)
-        self.types = nn.Embedding(c.types, c.dim)
+        self.embed = embedding(c.vocab, c.dim)
+        self.positions = embedding(c.positions, c.dim)
+        self.types = embedding(c.types, c.dim)
         self.embed_norm = LayerNorm(c.dim, c.eps)
         self.layers = nn.ModuleList(Block(c, i) for i in range(c.layers))
 

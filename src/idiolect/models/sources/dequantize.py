@@ -10,16 +10,15 @@ from torch import Tensor
 
 from idiolect.core.errors import BadInput
 
+PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
+
 
 def dequantize(data: np.ndarray, kind: Any, shape: tuple[int, ...], path: str, name: str) -> Tensor:
     """A tensor of `shape` from its stored bytes; `kind` is a `gguf.GGMLQuantizationType`."""
     from gguf import quants
 
-    raw = tensor_of(data)
-    if kind.name in ("F32", "F16", "F64"):
-        return raw.reshape(shape)
-    if kind.name == "BF16":
-        return raw.view(torch.uint8).reshape(-1).view(torch.bfloat16).reshape(shape)
+    if kind.name in PLAIN:
+        return tensor_of(data).reshape(-1).view(PLAIN[kind.name]).reshape(shape)
     try:
         values = quants.dequantize(data, kind)
     except NotImplementedError:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -12,49 +12,49 @@ from torch import Tensor
 from idiolect.core.errors import BadInput, CorruptFile, NotFound
 from idiolect.models.source import Opened
 from idiolect.models.sources.dequantize import dequantize
+from idiolect.models.sources.gguf_file import Header
 
 QUANT_SUFFIX = re.compile(r"[.-](I?Q\d+_\w+|F16|F32|BF16|TQ\d_0|MXFP4)$", re.IGNORECASE)
 
 
 class GGUFWeights:
-    """A memory-mapped GGUF file. Raises `CorruptFile` when it is no GGUF file or ends too early."""
+    """A memory-mapped GGUF file. Raises `CorruptFile` when it is no GGUF file or ends too early, `BadInput` for a
+    tensor type that cannot be dequantised."""
 
     dialect = "gguf"
 
     def __init__(self, path: Path) -> None:
-        import gguf
+        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-        self.path, self.files = path, (path.name,)
-        self.bytes = path.stat().st_size
-        with path.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                raise CorruptFile(f"{path} is not a GGUF file", hint="a GGUF file begins with the letters GGUF")
-        try:
-            reader = gguf.GGUFReader(path)
-            self.fields: dict[str, Any] = {name: field.contents() for name, field in reader.fields.items()}
-        except KeyError as error:
-            raise CorruptFile(f"{path} has a part that is not understood: {error}", hint="get the file again") from None
-        except (ValueError, IndexError, OverflowError, MemoryError, UnicodeDecodeError) as error:
-            unknown = re.match(r"(\d+) is not a valid GGMLQuantizationType", str(error))
-            if unknown:
-                raise CorruptFile(
-                    f"{path} has a tensor of unknown type {unknown[1]}", hint="a newer `gguf` package may know it"
-                ) from None
-            raise CorruptFile(
-                f"{path} is truncated or damaged ({type(error).__name__}: {str(error)[:120]})",
-                hint="get the file again",
-            ) from None
+        header = Header(path)
+        self.path, self.files, self.bytes = path, (path.name,), path.stat().st_size
+        self.fields = header.fields
         self.interleaved = self.fields.get("general.architecture") in ("llama", "mistral")
-        self._tensors = {t.name: t for t in reader.tensors}
-        self.shapes = {t.name: tuple(int(n) for n in reversed(t.shape)) for t in reader.tensors}
-        self.types = {t.name: t.tensor_type.name for t in reader.tensors}
-        for t in reader.tensors:
-            if t.data_offset + t.n_bytes > self.bytes:
-                raise CorruptFile(f"{path} ends inside tensor {t.name}", hint="get the file again")
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.types: dict[str, str] = {}
+        self._stored: dict[str, tuple[np.ndarray, GGMLQuantizationType]] = {}
+        for name, tensor in header.tensors.items():
+            try:
+                kind = GGMLQuantizationType(tensor.type)
+                block, size = GGML_QUANT_SIZES[kind]
+            except (ValueError, KeyError):
+                raise BadInput(
+                    f"tensor {name} of {path} has unknown type {tensor.type}",
+                    hint="convert the file to a type such as Q4_K, Q8_0 or F16",
+                ) from None
+            if not tensor.shape or tensor.shape[-1] % block:
+                raise CorruptFile(f"{path}: {kind.name} tensor {name} has shape {tensor.shape}", hint="get it again")
+            rows = math.prod(tensor.shape[:-1])
+            width = tensor.shape[-1] // block * size
+            if tensor.begin + rows * width > self.bytes:
+                raise CorruptFile(f"{path} ends inside tensor {name}", hint="the file is truncated; get it again")
+            data = np.frombuffer(header.data, np.uint8, rows * width, tensor.begin).reshape(*tensor.shape[:-1], width)
+            self.shapes[name], self.types[name] = tensor.shape, kind.name
+            self._stored[name] = (data, kind)
 
     def tensor(self, name: str) -> Tensor:
-        stored = self._tensors[name]
-        return dequantize(np.asarray(stored.data), stored.tensor_type, self.shapes[name], str(self.path), name)
+        data, kind = self._stored[name]
+        return dequantize(data, kind, self.shapes[name], str(self.path), name)
 
 
 def open_gguf(path: Path) -> Opened:
