@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from idiolect.core.errors import BadInput, IdiolectError
 
 if TYPE_CHECKING:
     from idiolect.gateway.app import App
+    from idiolect.gateway.config import AppConfig
 
 Mode = Literal["auto", "quote", "generate"]
 Level = Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=5))]
@@ -31,6 +32,7 @@ class Manner:
     mode: Mode = "auto"
     length: int | None = None
     expertise: int | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)  # fields of Sampling; None: the model's own
 
     def options(self) -> dict[str, Any]:
         given = {"mode": self.mode, "length": self.length, "expertise": self.expertise}
@@ -46,6 +48,7 @@ def ask(
     length: Level = None,
     expertise: Level = None,
     max_tokens: int | None = None,
+    temperature: float | None = None,
     seed: int | None = None,
     json: Json = False,
     options: Options | None = None,
@@ -67,6 +70,8 @@ def ask(
         1 (a beginner asks) to 5 (an expert asks).
     max_tokens
         The most tokens to write.
+    temperature
+        0 takes the likeliest token each time (default: what the model's makers advise).
     seed
         The same seed gives the same answer.
     """
@@ -74,10 +79,10 @@ def ask(
         question = sys.stdin.read()
     if not question.strip():
         raise BadInput("the question is empty", hint='write: idiolect ask "..." --docs FOLDER')
-    manner = Manner(mode, length, expertise)
+    manner = Manner(mode, length, expertise, {"max_tokens": max_tokens, "temperature": temperature, "seed": seed})
 
     async def run(app: App) -> int:
-        call = _call(app, [Message("user", question)], manner, max_tokens, seed)
+        call = _call(app, [Message("user", question)], manner)
         ctx = Ctx(store=app.store, seed=seed)
         done = await _answer(app, call, ctx, quiet=json)
         if json:
@@ -86,7 +91,7 @@ def ask(
             _sources(done.citations)
         return 0
 
-    return _with_app(configure(options, docs), docs, run)
+    return _with_app(configure(options, docs), run)
 
 
 def chat(
@@ -97,6 +102,7 @@ def chat(
     length: Level = None,
     expertise: Level = None,
     max_tokens: int | None = None,
+    temperature: float | None = None,
     options: Options | None = None,
 ) -> int:
     """Talk in the terminal, over documents or with the bare model. An empty line or Ctrl-D ends it.
@@ -113,8 +119,10 @@ def chat(
         1 (a beginner asks) to 5 (an expert asks).
     max_tokens
         The most tokens of one answer.
+    temperature
+        0 takes the likeliest token each time (default: what the model's makers advise).
     """
-    manner = Manner(mode, length, expertise)
+    manner = Manner(mode, length, expertise, {"max_tokens": max_tokens, "temperature": temperature})
 
     async def run(app: App) -> int:
         show.say(f"{app.model_id} listens; an empty line ends")
@@ -122,7 +130,7 @@ def chat(
         while question := await asyncio.to_thread(_line):
             said.append(Message("user", question))
             try:
-                done = await _answer(app, _call(app, said, manner, max_tokens, None), Ctx(store=app.store), quiet=False)
+                done = await _answer(app, _call(app, said, manner), Ctx(store=app.store), quiet=False)
             except IdiolectError as error:
                 show.say(f"idiolect: {error}")
                 said.pop()
@@ -131,7 +139,7 @@ def chat(
             said.append(Message("assistant", done.text))
         return 0
 
-    return _with_app(configure(options, docs), docs, run)
+    return _with_app(configure(options, docs), run)
 
 
 def _line() -> str:
@@ -142,30 +150,27 @@ def _line() -> str:
         return ""
 
 
-def _with_app(config: Any, docs: Path | None, work: Any) -> int:
-    if docs is not None:
-        check_folder(docs)
-    config = replace(config, watch=False)
+def _with_app(config: AppConfig, work: Callable[[App], Awaitable[int]]) -> int:
+    if config.documents is not None:
+        check_folder(Path(config.documents).expanduser())
+    else:
+        config = replace(config, encoder=None)  # nothing would be searched
     from idiolect.gateway.app import App
 
     async def run() -> int:
-        app = App(config)
+        app = App(replace(config, watch=False))
         try:
             await app.ready()
-            return int(await work(app))
+            return await work(app)
         finally:
             await app.close()
 
     return asyncio.run(run())
 
 
-def _call(app: App, said: Sequence[Message], manner: Manner, max_tokens: int | None, seed: int | None) -> Call:
+def _call(app: App, said: Sequence[Message], manner: Manner) -> Call:
     served = app.find(app.model_id)
-    sampling = served.sampling
-    if max_tokens is not None:
-        sampling = replace(sampling, max_tokens=max_tokens)
-    if seed is not None:
-        sampling = replace(sampling, seed=seed)
+    sampling = replace(served.sampling, **{name: value for name, value in manner.sampling.items() if value is not None})
     options = manner.options()
     if served.kind != "rag" and options:
         raise BadInput(f"--{next(iter(options))} is for answers from documents", hint="give a folder with --docs")

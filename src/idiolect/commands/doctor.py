@@ -105,20 +105,14 @@ def _folders() -> list[Finding]:
 
 
 def _weights() -> list[Finding]:
-    from idiolect import models
-    from idiolect.models import sources
+    from idiolect.commands.models import embedded, here
 
     found = []
-    for name, source in (("language model", models.EMBEDDED_LM), ("encoder", models.EMBEDDED_ENCODER)):
-        try:
-            path = sources.cached(source)
-        except IdiolectError as error:
-            found.append(Finding(name, "problem", error.message, error.hint or "run: idiolect models fetch"))
-            continue
-        if path is None:
-            found.append(Finding(name, "note", f"{source} is not here yet", "run once, online: idiolect models fetch"))
+    for what, source in embedded():
+        if here(source):
+            found.append(Finding(what, "ok", f"{source}, whole and with the pinned hash"))
         else:
-            found.append(Finding(name, "ok", f"{source}, every hash is right"))
+            found.append(Finding(what, "note", f"{source} is not here", "run once, online: idiolect models fetch"))
     return found
 
 

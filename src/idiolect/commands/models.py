@@ -19,11 +19,12 @@ def list_(*, json: Json = False) -> None:
     from idiolect.core.files import cache_dir
 
     cache = cache_dir()
-    rows = [{"source": source, "what": what, "here": here(source)} for what, source in embedded()]
+    found = [(source, what, here(source)) for what, source in embedded()]
     if json:
+        rows = [{"source": source, "what": what, "here": is_here} for source, what, is_here in found]
         show.emit({"cache": cache, "models": rows})
         return
-    show.table([("here" if r["here"] else "not fetched", r["source"], r["what"]) for r in rows])
+    show.table([("here" if is_here else "not fetched", source, what) for source, what, is_here in found])
     print(f"\nFetched files are kept in {cache}.")
     print("Any Hugging Face folder, .gguf file or hf:ORG/NAME can be given as --model too.")
 
@@ -86,7 +87,10 @@ def embedded() -> tuple[tuple[str, str], ...]:
 
 
 def here(source: str) -> bool:
-    """Whether a package source is in the cache. Nothing is fetched."""
-    from idiolect.models.sources.package import cached
+    """Whether a package source is in the cache, whole and with the hash it should have. Nothing is fetched."""
+    from idiolect.core.files import cache_dir
+    from idiolect.models.sources.package import parse, whole
 
-    return cached(source) is not None
+    name, version, wanted = parse(source)
+    found = whole(cache_dir() / "packages" / f"{name}-{version}")
+    return found is not None and wanted in (None, found)
