@@ -26,6 +26,7 @@ _ABBREVIATION = re.compile(
 )
 _QUOTED = re.compile(r"\s*(?:と|って|という|とは|との|などと)")  # Japanese: "..." is what somebody said or thought
 _ASIDE = re.compile(r"[.!?][)\]]\s+(?=[\w\"“‘(])")
+_SPACELESS = "\u2e80"  # from here on scripts that put no space between sentences
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -94,8 +95,8 @@ def _settle(block: str, at: int) -> int | None:
         return None
     if len(body) < at or block[at].isspace():  # there is a space: a plain boundary
         return at
-    if body[-1:] not in _STOPS + _CLOSERS:
-        return at  # scripts without spaces
+    if body[-1:] not in _STOPS + _CLOSERS or block[at] >= _SPACELESS:
+        return at
     past = at
     while past < len(block) and block[past] in _CLOSERS:
         past += 1

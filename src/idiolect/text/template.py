@@ -169,9 +169,10 @@ class Template:
         control = set(self.tokenizer.specials.values())
         controls = [(s[0][0], s[0][1], i[0]) for i, s in parts if len(i) == 1 and i[0] in control]
         bounds = [(origin.find(c), origin.rfind(c) + 1) for c in map(message_code, range(len(messages)))]
-        openers = {
-            max((c for c in controls if c[1] <= first), default=(0, 0, -1))[2] for first, _ in bounds if first >= 0
-        } - set(self.tokenizer.eos_ids)
+        ends = set(self.tokenizer.eos_ids)
+        openers = _openers(controls, [first for first, _ in bounds]) - ends
+        others = [b[0] for b, m in zip(bounds, messages, strict=True) if m.role != "assistant"]
+        other_openers = _openers(controls, others) - ends
         flags = bytearray(len(text))
         for index, message in enumerate(messages):
             if message.role != "assistant":
@@ -182,6 +183,8 @@ class Template:
             start = self._header_end(messages[:index], tools, kwargs, text)
             if start is None or start < before or start > (following if first < 0 else first):
                 start = first
+            elif next((c[2] for c in controls if c[0] >= start), None) in other_openers:
+                start = first  # the template writes no header for the turn to come: its own still lies ahead
             if start < 0:
                 continue  # the template left the turn out
             end = max(last, start)
@@ -200,6 +203,12 @@ class Template:
         except BadInput:
             return None
         return len(prompt) if text.startswith(prompt) else None
+
+
+def _openers(controls: Sequence[tuple[int, int, int]], starts: Sequence[int]) -> set[int]:
+    """The control tokens that stand last before the texts that begin at `starts` (-1: no text)."""
+    last = (max((c for c in controls if c[1] <= start), default=None) for start in starts if start >= 0)
+    return {c[2] for c in last if c is not None}
 
 
 def _token_mask(parts: Sequence[Part], flags: bytearray) -> list[int]:
