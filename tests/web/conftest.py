@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import json
 import os
 import shutil
 import socket
@@ -23,6 +22,7 @@ import pytest
 
 from idiolect.core import files
 from idiolect.web import STATIC
+from tests.web.pages import DOCUMENTS, Server
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'idiolect[dev]'")
 
@@ -141,48 +141,6 @@ def module_page(browser: Any, site: str) -> Iterator[Any]:
 
 # ------------------------------------------------------------------------------------------------- the real server
 
-EVIL_NAME = "evil <img src=x onerror=pwned=1>.md"
-DOCUMENTS: dict[str, str | bytes] = {
-    "time-off.md": (
-        "# Time off\n\nEveryone has thirty days of paid leave a year \U0001f33f. Leave is counted in working days.\n\n"
-        "## Asking for leave\n\nAsk your team lead at least two weeks before the first day. Shorter notice is fine "
-        "when the team agrees.\n\n"
-        "## Carrying days over \U0001f4c5\n\nUp to ten unused vacation days move into the next year. They lapse at "
-        "the end of March.\n\n## Sick leave\n\nTell your lead before ten in the morning. From the third day a "
-        "doctor's note is needed.\n"
-    ),
-    "guide/zebra.html": (
-        "<html><head><title>The zebra</title></head><body><h1>The zebra</h1><p>A zebra eats mostly grass. "
-        "Its stripes keep biting flies away.</p><h2>Speed</h2><p>A zebra runs at sixty-five kilometres an hour."
-        "</p></body></html>"
-    ),
-    "notes/telescope.txt": (
-        "The telescope on the hill was built in 1911.\n\nIts mirror has a diameter of one hundred and fifty "
-        "centimetres.\n"
-    ),
-    EVIL_NAME: (
-        '# <script>window.pwned = 1</script> Quokka\n\nThe quokka <img src=x onerror="window.pwned=1"> lives on '
-        "Rottnest Island <script>window.pwned = 1</script> and [smiles](javascript:window.pwned=1) a lot.\n"
-    ),
-    "broken.pdf": b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nthis file ends too ear",
-    "photo.jpg": b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(range(256)) * 8,
-}
-
-
-@dataclass
-class Server:
-    url: str
-    folder: Path
-    home: Path
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
-            return json.load(answer)
-
-    @property
-    def model(self) -> str:
-        return self.get("api/info")["model"]
-
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -192,9 +150,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     (home / "cache").symlink_to(files.cache_dir())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = _free()
     environment = os.environ | {"IDIOLECT_HOME": str(home), "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-m", "idiolect", "up", str(folder), "--port", str(port)]
     log = home / "server.log"
@@ -215,6 +171,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture
+def free_port() -> int:
+    return _free()
+
+
+def _free() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _ready(url: str) -> bool:

@@ -31,4 +31,4 @@ export function modelOf(info) {
   return models.find((m) => m.id === choice.model) || models.find((m) => m.id === info?.model) || models[0] || null;
 }
 
-export const isPlain = (model) => Boolean(model && (model.kind === "plain" || model.id.endsWith(":plain")));
+export const isPlain = (model) => Boolean(model && model.kind !== "rag"); // a bare model, or an upstream without documents

@@ -5,6 +5,8 @@ import { noticed } from "../server.js";
 import { newId } from "../text.js";
 import { Tree } from "../tree.js";
 
+const LOGPROBS = { logprobs: true, top_logprobs: 5 }; // for the trace, which shows what else each token could have been
+
 const local = () => `local-${newId()}`;
 const isLocal = (id) => id.startsWith("local-");
 
@@ -63,7 +65,7 @@ export class Session {
     const messages = this.tree.lineage(user).filter((n) => n.content).map(({ role, content }) => ({ role, content }));
     const options = { mode, length, expertise, conversation: this.id, parent: stored ? user.id : user.parent ?? null, regenerate: stored };
     try {
-      for await (const chunk of api.chat({ model, messages, idiolect: options }, controller.signal)) this.take(chunk, user, answer);
+      for await (const chunk of api.chat({ model, messages, idiolect: options, ...LOGPROBS }, controller.signal)) this.take(chunk, user, answer);
       answer.state = "done";
     } catch (error) {
       answer.state = error.name === "AbortError" ? "stopped" : "failed";
