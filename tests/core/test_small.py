@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -95,3 +96,14 @@ def test_progress_is_silent_in_a_pipe() -> None:
     code = "from idiolect.core.progress import progress\nwith progress('x', 2) as p: p.advance()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout + done.stderr == b""
+
+
+def test_progress_draws_on_a_terminal() -> None:
+    pty = pytest.importorskip("pty")
+    code = "from idiolect.core.progress import progress\nwith progress('weighing', 3, 'B') as p: p.update(done=3, note='a.md')"
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], stderr=theirs, stdout=subprocess.DEVNULL, check=True)
+    os.close(theirs)
+    drawn = os.read(ours, 65536)
+    os.close(ours)
+    assert b"weighing" in drawn

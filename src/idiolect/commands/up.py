@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -62,6 +63,8 @@ def up(
     def announce(address: str, app: App) -> None:
         threading.Thread(target=_tell, args=(address, app, open), name="announce", daemon=True).start()
 
+    # What made loading fail is raised by `serve` and becomes our one line; the server's own log would say it twice.
+    logging.getLogger("idiolect.gateway.server.build").setLevel(logging.CRITICAL)
     serve(config, static=STATIC, announce=announce)
     return 0
 
