@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from idiolect.engine.pages import Lease, Pages
 
-operation = st.tuples(st.sampled_from(["grow", "new", "release"]), st.integers(0, 7), st.integers(0, 6), st.integers(0, 9))
+operation = st.tuples(
+    st.sampled_from(["grow", "new", "release"]), st.integers(0, 7), st.integers(0, 6), st.integers(0, 9)
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -42,7 +44,9 @@ def test_any_history_keeps_the_books(count: int, history: list[tuple[str, int, i
         assert all(0 <= p < count for p in held)
         for owner, other in leases.items():
             assert [memory[p] for p in other.pages] == [(owner, i) for i in range(len(other))]
-            consecutive = other.pages == list(range(other.pages[0], other.pages[0] + len(other))) if other.pages else True
+            consecutive = (
+                other.pages == list(range(other.pages[0], other.pages[0] + len(other))) if other.pages else True
+            )
             assert consecutive or not other.contiguous
     for lease in leases.values():
         pages.release(lease)

@@ -73,7 +73,11 @@ class Traffic(RuleBasedStateMachine):
             seq = self.engine.submit(prompt, Sampling(temperature=0, max_tokens=n), n_index=i)
             self.sent[seq.id] = (seq, prompt, n)
 
-    @rule(stem=stem, tails=st.lists(st.lists(st.integers(1, 95), min_size=2, max_size=20), min_size=1, max_size=4), cut=st.integers(1, 50))
+    @rule(
+        stem=stem,
+        tails=st.lists(st.lists(st.integers(1, 95), min_size=2, max_size=20), min_size=1, max_size=4),
+        cut=st.integers(1, 50),
+    )
     def submit_scores(self, stem: tuple[int, ...], tails: list[list[int]], cut: int) -> None:
         for tail in tails:
             ids = (*stem, *tail)

@@ -139,11 +139,11 @@ class Scheduler:
         tokens = seq.array()
         busy = [s for s in self.running if not s.decoding]
         _, ready, coming = closest(tokens, busy)
-        if coming < ready + 2 * WORTH:
+        if coming < ready + WORTH:
             return False
         _, kept = self.prefix.find(tokens)
         _, there, _ = closest(tokens, [s for s in self.running if s.decoding])
-        return coming >= max(ready, kept, there) + 2 * WORTH
+        return coming >= max(ready, kept, there) + WORTH
 
     def _start(self, seq: Sequence, work: dict[Sequence, int]) -> bool:
         """Give a waiting sequence pages for all its tokens, and the beginning that somebody already has."""
