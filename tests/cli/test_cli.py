@@ -83,7 +83,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["up", "--no-docs", "--host", "0.0.0.0"], "keys"),
         (["up", "--no-docs", "--host", "no.such.host.invalid", "--port", "0"], "no.such.host.invalid"),
         (["up", "--no-docs", "--dtype", "float3"], "float32"),
-        (["up", "--no-docs", "--model", "missing.gguf", "--port", "0"], "missing.gguf"),
+        (["up", "--no-docs", "--model", "missing.gguf", "--encoder", "none", "--port", "0"], "missing.gguf"),
         (["ask"], "QUESTION"),
         (["ask", "  "], "the question is empty"),
         (["ask", "x", "--length", "9"], "5"),

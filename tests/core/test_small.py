@@ -100,7 +100,7 @@ def test_progress_is_silent_in_a_pipe() -> None:
 
 def test_progress_draws_on_a_terminal() -> None:
     pty = pytest.importorskip("pty")
-    code = "from idiolect.core.progress import progress\nwith progress('weighing', 3, 'B') as p: p.update(done=3, note='a.md')"
+    code = "from idiolect.core.progress import progress\nwith progress('weighing', 3, 'B') as p: p.update(done=3)"
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", code], stderr=theirs, stdout=subprocess.DEVNULL, check=True)
     os.close(theirs)
