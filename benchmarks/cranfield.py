@@ -279,7 +279,7 @@ def run(args: argparse.Namespace) -> Result:
         dense(data)
     mine, rival = gains_of["idiolect BM25"], gains_of["bm25s, its own"]
     low, high = interval(mine - rival)
-    print(f"idiolect BM25 minus bm25s with its own preprocessing: {(mine - rival).mean():+.4f} [{low:+.4f}, {high:+.4f}]")
+    print(f"idiolect BM25 minus bm25s, its own: {(mine - rival).mean():+.4f} [{low:+.4f}, {high:+.4f}], paired")
     return Result(
         "cranfield",
         float(mine.mean()),

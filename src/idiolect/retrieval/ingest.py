@@ -115,6 +115,9 @@ class Ingest:
             return  # deleted since the scan; the next pass sees it
         except Exception as error:  # a parser's own defect must not stop the other files
             reason = f"{found.path} could not be read ({type(error).__name__}: {error})"
+        if doc is None and row is not None and row.state == "failed" and not (row.sha256 or new.sha256):
+            self.report.unchanged += 1  # still cannot be opened
+            return
         (self.report.added if row is None else self.report.changed).append(found.path)
         if doc is None:
             entry = Entry(replace(new, state="failed"), None, [], [], format_of(found.path) or "", reason)

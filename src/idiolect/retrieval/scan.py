@@ -109,8 +109,8 @@ def _folder(
                 _folder(result, root, Path(entry.path), path + "/", rules, seen, limit, depth + 1)
             else:
                 _file(result, Path(entry.path), path, limit)
-        except OSError as error:
-            result.skipped[path] = f"cannot look at it: {error.strerror or error}"
+        except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself, before Python 3.13
+            result.skipped[path] = f"cannot look at it: {getattr(error, 'strerror', None) or error}"
 
 
 def _file(result: Scan, file: Path, path: str, limit: int) -> None:
@@ -141,6 +141,7 @@ def _rule(lines: list[str], base: Path) -> Rule:
 
     try:
         rule: Rule = parse_gitignore_str("\n".join(lines), base_dir=base)
+        rule(str(base / "x"))  # a malformed pattern shows when it is used
     except Exception as error:  # the library lets `re.error` and ValueError through
         raise BadInput(f"malformed exclude pattern in {base}: {error}", hint="use gitignore's syntax") from None
     return rule

@@ -27,8 +27,8 @@ WORD = regex.compile(rf"(?V1)[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]+|[[{UNSPACE
 RUN = regex.compile(rf"[{UNSPACED}]")
 CLUSTER = regex.compile(r"\P{M}\p{M}*|\p{M}+")
 POSSESSIVE = re.compile(r"['\u2019]s\b")
-HUMP = re.compile(r"[a-z][A-Z]")
-CAMEL = re.compile(r"[A-Za-z0-9]*[a-z][A-Z][A-Za-z0-9]*")
+HUMP = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]{2}")
+NAME = re.compile(r"[A-Za-z0-9]+")
 PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 CACHE_SIZE = 1 << 20  # words; each costs about 150 bytes
 
@@ -63,7 +63,7 @@ class Tokeniser:
         self._accents = _Accents()
         self._stems: dict[str, str] = {}
         self._hashes: dict[str, int] = {}
-        settings = f"3|{language}|{unicodedata.unidata_version}"
+        settings = f"4|{language}|{unicodedata.unidata_version}"
         self.fingerprint = hashlib.sha256(settings.encode()).hexdigest()[:16]
 
     def __call__(self, text: str) -> list[str]:
@@ -100,8 +100,9 @@ class Tokeniser:
     def _words(self, text: str) -> list[str]:
         parts: list[str] = []
         if HUMP.search(text):
-            for name in CAMEL.findall(text):
-                parts.extend(p.lower() for p in PART.findall(name))
+            for name in NAME.findall(text):
+                if HUMP.search(name):
+                    parts.extend(p.lower() for p in PART.findall(name))
         if text.isascii():
             words = ASCII_WORD.findall(POSSESSIVE.sub("", text.lower()))
             return words + parts if parts else words

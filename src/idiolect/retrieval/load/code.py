@@ -21,7 +21,9 @@ MODIFIERS = r"(?:(?:export|default|public|private|protected|internal|static|fina
 MODIFIERS += r"inline|extern|unsafe|const|open|sealed|data|partial|pub(?:\([\w\s:]+\))?|declare)\s+)*"
 KEYWORDS = r"(?:class|interface|struct|enum|union|trait|impl(?:<[^>]*>)?|module|namespace|object|protocol|extension|"
 KEYWORDS += r"record|def|defmodule|defp|fn|func|function\*?|fun|sub|proc|procedure|macro_rules!|type)"
-NAMED = re.compile(rf"^(?P<indent>[ \t]*){MODIFIERS}{KEYWORDS}\s+(?:\([^)\n]*\)\s*)?(?P<name>[\w$.]+(?:::\w+)*[?!]?)", re.MULTILINE)
+NAMED = re.compile(
+    rf"^(?P<indent>[ \t]*){MODIFIERS}{KEYWORDS}\s+(?:\([^)\n]*\)\s*)?(?P<name>[\w$.]+(?:::\w+)*[?!]?)", re.MULTILINE
+)
 ARROW = re.compile(
     rf"^(?P<indent>[ \t]*){MODIFIERS}(?:const|let|var)\s+(?P<name>[\w$]+)\s*=\s*(?:async\s*)?(?:function|\([^)\n]*\)"
     r"\s*(?::[^=\n]+)?=>|[\w$]+\s*=>)",

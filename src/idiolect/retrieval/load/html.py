@@ -23,10 +23,12 @@ DROPPED = (
 )
 HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
 LISTS, ITEMS = frozenset(("ul", "ol", "dl", "menu")), frozenset(("li", "dt", "dd"))
+LAYOUT = "table table, h1, h2, h3, h4, h5, h6, ul, ol, dl, pre"  # in a table: it arranges the page, it is no data
 BLOCKS = frozenset(
     (
         *("address", "article", "blockquote", "body", "center", "details", "div", "fieldset", "figcaption", "figure"),
         *("header", "hr", "html", "main", "p", "section", "summary", "caption", "legend"),
+        *("table", "tr", "td", "th"),
     )
 )
 
@@ -93,7 +95,7 @@ class _Walk:
                 self._flush()
                 self._end_list()
                 self.compose.add("code", node.text())
-            elif tag == "table":
+            elif tag == "table" and node.css_first(LAYOUT) is None:
                 self._flush()
                 self._end_list()
                 self._table(node)
@@ -134,10 +136,10 @@ class _Walk:
         self._items = []
 
     def _table(self, table: Any) -> None:
-        """Rows as lines, cells separated by bars. A table that only lays out the page gives its text all the same."""
-        rows = []
+        """Caption and rows as lines, cells separated by bars."""
+        rows = [" ".join(c.text(separator=" ").split()) for c in table.css("caption")]
         for row in table.css("tr"):
             cells = [" ".join(cell.text(separator=" ").split()) for cell in row.css("th, td")]
             if any(cells):
                 rows.append(" | ".join(cells))
-        self.compose.add("table", "\n".join(rows) if rows else " ".join(table.text(separator=" ").split()))
+        self.compose.add("table", "\n".join(row for row in rows if row))

@@ -39,6 +39,11 @@ class Reader:
             try:
                 pdf = pypdfium2.PdfDocument(raw)
                 try:
+                    if _cut(raw):  # PDFium mends it, and pages are missing without a word
+                        raise CorruptFile(
+                            f"{path} is truncated: the end of the PDF is missing, {len(pdf)} pages could be found",
+                            hint="fetch or save it again",
+                        )
                     return _read(pdf, path)
                 finally:
                     pdf.close()
@@ -46,10 +51,15 @@ class Reader:
                 raise CorruptFile(*_reason(str(error), raw, path)) from None
 
 
+def _cut(raw: bytes) -> bool:
+    """Neither of the two marks that close every PDF stands near the end."""
+    return b"%%EOF" not in raw[-2048:] and b"startxref" not in raw[-2048:]
+
+
 def _reason(message: str, raw: bytes, path: str) -> tuple[str]:
     if "password" in message.lower() or "security" in message.lower():
         return (f"{path} is encrypted: it needs a password",)
-    if b"%%EOF" not in raw[-2048:]:
+    if _cut(raw):
         return (f"{path} is truncated: the end of the PDF is missing",)
     return (f"{path} is a damaged PDF ({message.rstrip('.')})",)
 
