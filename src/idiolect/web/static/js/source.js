@@ -6,12 +6,11 @@ import { fill, h, iconButton } from "./dom.js";
 import { failed, place, scoreBars, skeleton, toast } from "./parts.js";
 import { recall } from "./passages.js";
 import { go, route } from "./router.js";
+import { dimmed } from "./signs.js";
 import { bestSpans, pieces } from "./spans.js";
 import { copyText, offsets } from "./text.js";
 
 const WINDOW = 40_000; // characters drawn around the passage at first, and added by each "more"
-
-const SIGNS = /^#{1,6}\s+|\*\*|__|`+|!?\[(?=[^\]]*\]\()|(?<=\[[^\]]*)\]\([^)]*\)/gm;
 
 export class SourcePanel {
   constructor() {
@@ -145,15 +144,4 @@ function drawBlock({ text, format }, block, { quote, passage }) {
     return h(tag, { hidden: hidden && run.trim() === "" }, format === "markdown" && block.kind !== "code" ? dimmed(run) : run);
   });
   return h(`div.block.is-${block.kind}`, { "aria-level": block.kind === "heading" ? Math.min(6, 2 + block.depth) : null, role: block.kind === "heading" ? "heading" : null, dataset: block.page ? { page: block.page } : {} }, runs);
-}
-
-/** Markdown as it was written, its signs in the background. */
-function dimmed(run) {
-  const out = [];
-  let from = 0;
-  for (const match of run.matchAll(SIGNS)) {
-    out.push(run.slice(from, match.index), h("span.sign", null, match[0]));
-    from = match.index + match[0].length;
-  }
-  return [...out, run.slice(from)];
 }

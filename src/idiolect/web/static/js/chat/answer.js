@@ -4,6 +4,7 @@ import { fill, h, icon } from "../dom.js";
 import { MarkdownStream, markdown, tied } from "../markdown.js";
 import { place } from "../parts.js";
 import { openSource, remember } from "../passages.js";
+import { dimmed, isMarkdown } from "../signs.js";
 import { markSentences } from "./support.js";
 
 /** A numbered chip. Before its source is known it is only a number. */
@@ -58,7 +59,13 @@ function quoted({ mode, content, citations = [] }) {
   const bare = (text) => text.replace(/[\s>"“”*_]+|\[\d+\]/g, "");
   const ordered = [...citations].sort((a, b) => content.indexOf(a.quote) - content.indexOf(b.quote));
   if (bare(content) !== bare(ordered.map((c) => c.quote).join(""))) return null;
-  return ordered.map((c) => h("figure.quote", null, h("blockquote", null, tied(`${c.quote} `, chip(c.number, c))), h("figcaption", null, sourceLink(c))));
+  return ordered.map((c) => h("figure.quote", null, h("blockquote", null, quoteWords(c)), h("figcaption", null, sourceLink(c))));
+}
+
+function quoteWords(citation) {
+  const { document, quote, number } = citation;
+  const [head, end] = tied(`${quote} `, chip(number, citation));
+  return [isMarkdown(document) ? dimmed(head) : head, end];
 }
 
 function sourceLink(citation) {

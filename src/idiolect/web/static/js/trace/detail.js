@@ -50,7 +50,7 @@ export function detail(trace, row) {
     of("retrieved").map((r) => passages(r, question)),
     of("prompted").map((p) => prompt(p)),
     [...choices].map(([index, tokens]) => generated(tokens, choices.size > 1 ? index : null)),
-    call && section("Request", "the settings as they arrived", h("pre.json", { tabindex: "0" }, JSON.stringify({ sampling: call.sampling, options: call.options, n: call.n }, null, 2))));
+    call && h("details.part", null, h("summary", null, "Request: the settings as they arrived"), h("pre.json", { tabindex: "0" }, JSON.stringify({ sampling: call.sampling, options: call.options, n: call.n }, null, 2))));
 }
 
 function layers(timings) {

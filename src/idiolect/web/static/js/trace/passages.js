@@ -3,6 +3,7 @@
 import { h } from "../dom.js";
 import { place, scoreBars, scoreRanges, section } from "../parts.js";
 import { openSource } from "../passages.js";
+import { dimmed, isMarkdown } from "../signs.js";
 import { count } from "../text.js";
 
 export function passages({ query, passages: found }, question) {
@@ -16,6 +17,6 @@ export function passages({ query, passages: found }, question) {
 export function passageCard(passage, ranges) {
   return h("li.passage-card", null,
     h("button.link.subtle", { type: "button", on: { click: () => openSource(passage) } }, h("span.path", null, passage.document), place(passage) && h("span.where", null, place(passage))),
-    h("p.text", null, passage.text),
+    h("p.text", null, isMarkdown(passage.document) ? dimmed(passage.text) : passage.text),
     scoreBars(passage.scores, ranges));
 }
