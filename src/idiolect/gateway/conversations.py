@@ -18,7 +18,7 @@ from idiolect.core.store import Store, StoredEvent
 from idiolect.gateway.recorder import Recorder
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_FIELDS = ("parent", "role", "content", "model", "trace", "mode", "citations", "finish")
+_FIELDS = ("parent", "role", "content", "model", "trace", "mode", "why", "citations", "finish")
 
 
 @dataclass(slots=True)
@@ -48,6 +48,7 @@ def node(
     model: str = "",
     trace: str = "",
     mode: str = "",
+    why: str = "",
     citations: list[dict[str, Any]] | None = None,
     finish: str | None = None,
 ) -> dict[str, Any]:
@@ -60,6 +61,7 @@ def node(
         "model": model,
         "trace": trace,
         "mode": mode,
+        "why": why,
         "citations": citations or [],
         "finish": finish,
     }
@@ -96,7 +98,7 @@ class Conversations:
         return [
             {
                 "id": row.payload["id"],
-                **{name: row.payload[name] for name in _FIELDS},
+                **{name: row.payload.get(name) for name in _FIELDS},
                 "feedback": self._feedback(row.payload),
                 "created": row.time,
             }

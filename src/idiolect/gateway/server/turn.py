@@ -75,6 +75,7 @@ class Turn:
             model=self.done.model or self._call.model,
             trace=self._ctx.trace,
             mode=self.done.mode.mode if self.done.mode else "plain",
+            why=self.done.mode.why if self.done.mode else "",
             citations=[wire.citation(c) for c in self.done.citations],
             finish=choice.reason or "cancelled",
         )
