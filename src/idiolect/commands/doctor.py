@@ -68,6 +68,9 @@ def _torch() -> list[Finding]:
 
     chosen = str(resolve_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
     found.append(Finding("dtype", "ok", f"{chosen} (what --dtype auto takes on this processor)"))
+    from idiolect.nn.attend import backends
+
+    found.append(Finding("runner", "ok", f"torch; attention by {', '.join(backends.names())}"))
     return found
 
 
@@ -109,7 +112,11 @@ def _weights() -> list[Finding]:
 
     found = []
     for what, source in embedded():
-        if here(source):
+        try:
+            whole = here(source)
+        except IdiolectError:  # no cache folder: `_folders` says so
+            whole = False
+        if whole:
             found.append(Finding(what, "ok", f"{source}, whole and with the pinned hash"))
         else:
             found.append(Finding(what, "note", f"{source} is not here", "run once, online: idiolect models fetch"))

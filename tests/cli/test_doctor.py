@@ -1,0 +1,72 @@
+"""`idiolect doctor`: every finding is there, and every problem comes with what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from idiolect.cli import main
+from idiolect.commands import doctor
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("IDIOLECT_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def findings(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
+    main(["doctor", "--json"])
+    return {f["name"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
+
+
+def test_everything_is_looked_at(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = findings(capsys)
+    expected = {"python", "torch", "threads", "gpu", "dtype", "runner", "cpu", "cache", "state", "disk"}
+    assert expected | {"language model", "encoder"} == set(found)
+    assert found["dtype"]["value"].split()[0] in ("float32", "bfloat16")
+    assert found["runner"]["value"].startswith("torch")
+
+
+def test_missing_weights_come_with_the_way_out(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = findings(capsys)
+    assert found["language model"]["state"] == "note"
+    assert "idiolect models fetch" in found["language model"]["advice"]
+
+
+def test_weights_that_are_here(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = findings(capsys)
+    assert found["language model"]["state"] == found["encoder"]["state"] == "ok"
+
+
+def test_damaged_weights_are_not_called_here(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packages = cache / "packages"
+    real = packages.resolve()
+    packages.unlink()
+    for file in real.rglob("*"):
+        if file.is_file():
+            own = packages / file.relative_to(real)
+            own.parent.mkdir(parents=True, exist_ok=True)
+            own.symlink_to(file)
+    gguf = next(packages.rglob("*.gguf"))
+    gguf.unlink()
+    gguf.write_bytes(b"GGUF cut short")
+    found = findings(capsys)
+    assert (found["language model"]["state"], found["encoder"]["state"]) == ("note", "ok")
+
+
+def test_a_full_disk_and_a_folder_that_cannot_be_made(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "FREE_BYTES", 1 << 62)
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "PROBLEM  disk" in out
+    assert "free some space" in out
+    shutil.rmtree(home)
+    home.write_text("in the way")
+    assert main(["doctor"]) == 1
+    assert "set IDIOLECT_HOME" in capsys.readouterr().out
