@@ -3,7 +3,7 @@
 import { events } from "./sse.js";
 
 export class ApiError extends Error {
-  /** @param {number} status 0: the server did not answer */
+  /** `status` 0: the server did not answer. */
   constructor(message, { status = 0, code = "" } = {}) {
     super(message);
     this.status = status;

@@ -29,16 +29,17 @@ export async function check() {
   try {
     const { ready, stage, failure } = await api.health();
     set({ state: ready ? "ready" : failure ? "failed" : "starting", stage: failure || stage });
-    if (ready && (before !== "ready" || !server.info)) await refreshInfo();
+    if (ready && (before !== "ready" || !server.info || server.info.documents?.indexing)) await refreshInfo();
   } catch {
     set({ state: "away", stage: "" });
   }
-  timer = setTimeout(check, server.state === "ready" ? READY_EVERY : WAITING_EVERY);
+  timer = setTimeout(check, server.state === "ready" && !server.info?.documents?.indexing ? READY_EVERY : WAITING_EVERY);
 }
 
 export async function refreshInfo() {
   try {
-    set({ info: await api.info() });
+    const info = await api.info();
+    if (JSON.stringify(info) !== JSON.stringify(server.info)) set({ info });
   } catch (error) {
     if (error.code === "unreachable") set({ state: "away" });
   }

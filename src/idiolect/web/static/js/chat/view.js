@@ -4,7 +4,7 @@ import { fill, h, icon, show } from "../dom.js";
 import { empty, failed, skeleton } from "../parts.js";
 import { go, route } from "../router.js";
 import { save, saved } from "../saved.js";
-import { onServer, server } from "../server.js";
+import { onServer, refreshInfo, server } from "../server.js";
 import { count, newId } from "../text.js";
 import { choice, isPlain, modelOf } from "./choice.js";
 import { Composer } from "./composer.js";
@@ -83,6 +83,7 @@ export class ChatView {
     this.drawer(false);
     go({ tab: "chat", id: "" });
     this.composer.focus();
+    refreshInfo(); // the counts on the empty page
   }
 
   // ------------------------------------------------------------------------------------------------- what it does
@@ -197,9 +198,10 @@ export class ChatView {
     if (!info) return fill(this.welcome, h("div.hero", null, h("h1", null, "Idiolect")));
     const { documents } = info;
     const model = modelOf(info);
-    if (!documents || !documents.count) {
-      const path = documents?.folder || "FOLDER";
-      return fill(this.welcome, h("div.hero", null, h("h1", null, "No documents yet"), h("p", null, documents?.indexing ? "They are being indexed right now." : "Put files into ", !documents?.indexing && h("code", null, path), !documents?.indexing && ", or start again with ", !documents?.indexing && h("code", null, "idiolect up FOLDER")), h("p.note", null, "Until then you talk to the bare model.")));
+    if (!documents?.count) {
+      const { folder, indexing } = documents || {};
+      const what = indexing ? "They are being read right now." : folder ? ["Put files into ", h("code", null, folder), ", or start again with ", h("code", null, "idiolect up FOLDER"), "."] : ["Start again with ", h("code", null, "idiolect up FOLDER"), " to ask your own files."];
+      return fill(this.welcome, h("div.hero", null, h("h1", null, "No documents yet"), h("p", null, what), !folder && h("p.note", null, "Until then you talk to the bare model.")));
     }
     return fill(this.welcome, h("div.hero", null, h("h1", null, "Ask your documents"),
       h("p", null, count(documents.count, "document"), documents.chunks ? `, ${count(documents.chunks, "passage")}` : "", documents.folder ? [" in ", h("code", null, documents.folder)] : ""),
