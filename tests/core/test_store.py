@@ -313,6 +313,27 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         Store.open(tmp_path)
 
 
+def test_a_deleted_store_does_not_begin_again(tmp_path: Path) -> None:
+    from idiolect.core.verify import verify
+
+    with pytest.raises(Unavailable):
+        verify(tmp_path / "none.db")
+    assert not (tmp_path / "none.db").exists()
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE t (x)")
+    other.close()
+    with pytest.raises(CorruptFile, match="no such table"):
+        verify(tmp_path / "other.db")
+
+
+def test_paths_with_signs_of_an_address(tmp_path: Path) -> None:
+    folder = tmp_path / "a?b#c%20d é"
+    with Store.open(folder / "s.db") as store:
+        store.append("a", {})
+        assert store.verify().ok
+    assert (folder / "s.db").is_file()
+
+
 def test_lookups_use_their_indexes_and_stay_fast(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s.db") as store:
         jobs = [

@@ -42,9 +42,11 @@ APPEND_ONLY = "".join(
 Work = Callable[[sqlite3.Connection], Any]
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection in autocommit mode; durable at every COMMIT, patient with other processes."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit mode; durable at every COMMIT, patient with other processes. A file that is gone is
+    an error unless `create`: a store that somebody deleted must not begin again unseen."""
+    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+    connection = sqlite3.connect(uri, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE deletes past the triggers
     return connection
@@ -59,7 +61,7 @@ def prepare(path: Path) -> None:
     with lock(path.with_name(path.name + ".lock")):
         connection = None
         try:
-            connection = connect(path)
+            connection = connect(path, create=True)
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > VERSION:
                 raise CorruptFile(f"the store {path} is of version {version}", hint="update Idiolect to read it")
@@ -77,6 +79,12 @@ def prepare(path: Path) -> None:
                 connection.close()
 
 
+def damaged(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file's content is wrong (and not the disk, the rights or another process)."""
+    code = getattr(error, "sqlite_errorname", None)
+    return code is None or code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT"))  # None: text that is no UTF-8
+
+
 def explain(error: sqlite3.Error, path: Path) -> IdiolectError:
     """SQLite's error as one line that says what to do."""
     code = getattr(error, "sqlite_errorname", "") or ""
@@ -85,9 +93,9 @@ def explain(error: sqlite3.Error, path: Path) -> IdiolectError:
         return Unavailable(f"cannot write the store {path}: {error}", hint=hint)
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Unavailable(f"the store {path} is busy", hint="another process holds it; try again")
-    if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+    if damaged(error):
         return CorruptFile(f"the store {path} is damaged: {error}", hint="restore a backup, or give --store a new path")
-    return CorruptFile(f"the store {path} failed: {error}")
+    return CorruptFile(f"the store {path} failed: {error}", hint="is it a store?")
 
 
 class Journal:

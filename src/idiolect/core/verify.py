@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idiolect.core.canonical import ROOT, event_hash, node_hash
-from idiolect.core.journal import connect
+from idiolect.core.journal import connect, damaged, explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,10 @@ class _Bad(Exception):
 
 
 def verify(path: Path) -> VerifyReport:
-    """Check a store's file from one snapshot; writers may go on meanwhile. Reads only."""
+    """Check a store's file from one snapshot; writers may go on meanwhile. Reads only.
+
+    What is wrong with the content is in the report. `Unavailable` or `CorruptFile` is raised when the file cannot be
+    read as a store at all."""
     counts = {"events": 0, "nodes": 0, "blobs": 0}
     head = ROOT
     bad: tuple[str, str, str] | None = None
@@ -56,6 +59,8 @@ def verify(path: Path) -> VerifyReport:
     except _Bad as error:
         bad = error.table, error.row, str(error)
     except (sqlite3.Error, UnicodeError) as error:
+        if isinstance(error, sqlite3.Error) and not damaged(error):
+            raise explain(error, path) from error
         table = next((t for t in ("nodes", "blobs", "events") if not counts[t]), "file")
         bad = table, "", f"the file is damaged: {error}"
     table, row, problem = bad or ("", "", "")
