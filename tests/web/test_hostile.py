@@ -35,9 +35,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
         broke = Unavailable("it <b>broke</b>", hint="mend it")
         served = {
             "hostile": Speaker(HOSTILE),
-            "breaks": Speaker(
-                ("One. ", "Two. ", "Three."), error=Unavailable("it <b>broke</b>", hint="mend it"), fail_after=2
-            ),
+            "breaks": Speaker(("One. ", "Two. ", "Three."), error=broke, fail_after=2),
             "slow": Speaker(tuple(f"word{i} " for i in range(200)), pace=0.01),
         }
         config = AppConfig(store=str(tmp_path / f"store{len(running)}"), http=HttpConfig(port=0, **http))
