@@ -1,8 +1,9 @@
-"""Writes events into the store from a thread of its own, so that a stream never waits for the disk.
+"""Writes events into the store behind the streams, so that a token never waits for the disk.
 
-`put` and `event` return at once. `commit` returns when its row, and everything put before it, is in the store: rows
-of many streams that wait together share a commit. Deltas are gathered for `window` seconds and kept as one `tokens` row
-per choice, so that a killed process loses at most that much of an unfinished answer and nothing of a finished one.
+`put` and `event` return at once; a thread writes them within `window` seconds. `commit` hands its row, and everything
+put before it, to the store now, and ends after their commit: rows of many streams that wait together share one. Deltas
+are kept as one `tokens` row per choice and write, so that a killed process loses at most `window` seconds of an
+unfinished answer and nothing of a finished one.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +29,9 @@ log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Row:
     kind: str
-    payload: Mapping[str, Any] | Event | None  # None: only a mark to be reached
+    payload: Mapping[str, Any] | Event
     trace: str
     messages: Sequence[Message] | None = None
-    settle: Callable[[StoredEvent | None, Exception | None], None] | None = None
 
 
 class Recorder:
@@ -41,14 +42,13 @@ class Recorder:
         self.errors = 0
         self.failure = ""
         self._window = window
+        self._last: Future[list[StoredEvent]] | None = None
         self._queue: deque[_Row] = deque()
+        self._order = threading.Lock()  # rows reach the store in the order in which they were put
         self._some = threading.Event()  # there is something to write
-        self._now = threading.Event()  # somebody waits for it
-        self._closed = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
-
-    # ------------------------------------------------------------------------------------------------ callers
 
     def put(self, kind: str, payload: Mapping[str, Any], trace: str, messages: Sequence[Message] | None = None) -> None:
         """Write a row soon. `messages`, when given, are kept as a chain that the row points at."""
@@ -62,99 +62,95 @@ class Recorder:
 
     def commit_soon(
         self, kind: str, payload: Mapping[str, Any], trace: str, messages: Sequence[Message] | None = None
-    ) -> asyncio.Future[StoredEvent]:
-        """Write a row as soon as possible; the future ends after the commit. Raises `Unavailable` through it when the
-        store cannot be written."""
+    ) -> asyncio.Future[None]:
+        """Give a row to the store now; the future ends after its commit. It raises `Unavailable` when the store cannot
+        be written."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[None] = loop.create_future()
 
-        def settle(stored: StoredEvent | None, error: Exception | None) -> None:
+        def settle(done: Future[list[StoredEvent]]) -> None:
             if future.done():
                 return
+            error = done.exception()
             if error is None:
-                future.set_result(stored)
+                future.set_result(None)
             else:
                 future.set_exception(error)
 
-        def from_thread(stored: StoredEvent | None, error: Exception | None) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, stored, error)
+        def from_thread(done: Future[list[StoredEvent]]) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(settle, done)
 
-        self._queue.append(_Row(kind, payload, trace, messages, from_thread))
-        self._now.set()
-        self._some.set()
+        with self._order:  # else the thread could take the row first
+            self._queue.append(_Row(kind, payload, trace, messages))
+            last = self._drain()
+        assert last is not None
+        last.add_done_callback(from_thread)
         return future
 
     async def commit(
         self, kind: str, payload: Mapping[str, Any], trace: str, messages: Sequence[Message] | None = None
-    ) -> StoredEvent:
+    ) -> None:
         """Write a row and return after the commit."""
-        return await self.commit_soon(kind, payload, trace, messages)
+        await self.commit_soon(kind, payload, trace, messages)
 
-    def flush(self, timeout: float = 10.0) -> bool:
-        """Wait until everything put so far is written."""
-        done = threading.Event()
-        self._queue.append(_Row("", None, "", settle=lambda stored, error: done.set()))
-        self._now.set()
-        self._some.set()
-        return done.wait(timeout)
+    def flush(self) -> None:
+        """Return when everything put so far is written."""
+        with self._order:
+            self._drain()
+            last = self._last
+        if last is not None:
+            with suppress(IdiolectError):  # it was counted and logged
+                last.result()
 
     def close(self) -> None:
         """Write what is left and stop."""
-        self._closed = True
-        self._now.set()
+        self._closing.set()
         self._some.set()
         self._thread.join(timeout=10)
-
-    # ----------------------------------------------------------------------------------------------- its thread
+        self.flush()
 
     def _run(self) -> None:
-        while True:
+        while not self._closing.is_set():
             self._some.wait()
-            self._now.wait(self._window)
+            self._closing.wait(self._window)
             self._some.clear()
-            self._now.clear()
-            self._drain()
-            if self._closed and not self._queue:
-                return
+            with self._order:
+                self._drain()
 
-    def _drain(self) -> None:
+    def _drain(self) -> Future[list[StoredEvent]] | None:
+        """Give everything in the queue to the store, with `_order` held; the last row's future, deltas apart."""
         waiting: dict[tuple[str, int], list[Delta]] = {}
-        rows: list[_Row] = []
+        last: Future[list[StoredEvent]] | None = None
         while self._queue:
             row = self._queue.popleft()
             if isinstance(row.payload, Delta):
                 waiting.setdefault((row.trace, row.payload.index), []).append(row.payload)
                 continue
             for key in [key for key in waiting if key[0] == row.trace]:  # keep the order inside a trace
-                rows.append(_Row("tokens", wire.tokens(waiting.pop(key), key[1]), key[0]))
-            rows.append(row)
-        rows += [_Row("tokens", wire.tokens(deltas, key[1]), key[0]) for key, deltas in waiting.items()]
-        self._write(rows)
+                self._submit(_Row("tokens", wire.tokens(waiting.pop(key), key[1]), key[0]))
+            last = self._submit(row)
+        for key, deltas in waiting.items():
+            self._submit(_Row("tokens", wire.tokens(deltas, key[1]), key[0]))
+        return last
 
-    def _write(self, rows: list[_Row]) -> None:
-        """Hand all rows to the store at once (one commit), then tell the callers how each went."""
-        written: list[tuple[_Row, Future[list[StoredEvent]] | Exception | None]] = []
-        for row in rows:
-            try:
-                chain = self.store.submit_chain(row.messages)[0] if row.messages else None
-                if row.payload is None:
-                    written.append((row, None))
-                    continue
-                payload = row.payload if isinstance(row.payload, Mapping) else wire.encode(row.payload)
-                written.append((row, self.store.submit([NewEvent(row.kind, payload, row.trace, chain)])))
-            except Exception as failure:  # the writer must outlive a bad row or a full disk: the caller is told
-                written.append((row, failure))
-        for row, outcome in written:
-            stored, error = None, None
-            try:
-                if isinstance(outcome, Exception):
-                    raise outcome
-                stored = outcome.result()[0] if outcome is not None else None
-            except Exception as failure:
-                self.errors += 1
-                self.failure = str(failure)
-                log.error("could not write a %s event: %s", row.kind, failure)
-                error = failure if isinstance(failure, IdiolectError) else Unavailable(f"cannot write: {failure}")
-            if row.settle is not None:
-                row.settle(stored, error)
+    def _submit(self, row: _Row) -> Future[list[StoredEvent]]:
+        """A future even when the store refuses the row: the writer must outlive a full disk."""
+        future: Future[list[StoredEvent]]
+        try:
+            chain = self.store.submit_chain(row.messages)[0] if row.messages else None
+            payload = row.payload if isinstance(row.payload, Mapping) else wire.encode(row.payload)
+            future = self.store.submit([NewEvent(row.kind, payload, row.trace, chain)])
+        except Exception as error:
+            future = Future()
+            future.set_exception(error if isinstance(error, IdiolectError) else Unavailable(f"cannot write: {error}"))
+        future.add_done_callback(self._count)
+        self._last = future
+        return future
+
+    def _count(self, done: Future[list[StoredEvent]]) -> None:
+        error = done.exception()
+        if error is not None:
+            self.errors += 1
+            self.failure = str(error)
+            log.error("could not write an event: %s", error)

@@ -3,7 +3,8 @@
 Rows of a trace: `call` (the root: what was asked, by whom, with which settings; its chain holds the messages), one
 row per event (`started`, `prompted`, `retrieved`, `mode`, `tokens`, `cited`, `timing`, `note`, `finished`), `failed`
 when an exception or a cancellation ended it, and `done` with the totals. The root is in the store before the caller
-sees the first token, and the whole trace before the caller sees the end; everything between is written behind.
+sees the first token, and the whole trace before the caller sees the end; everything between is written behind. An
+answer from the exact cache is in the store already, so the record of its replay is written behind as a whole.
 """
 
 from __future__ import annotations
@@ -13,7 +14,20 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from idiolect.core.call import Call, Ctx, Delta, Event, Finished, Handler, Mode, Prompted, Sampling, Started, Usage
+from idiolect.core.call import (
+    Call,
+    Ctx,
+    Delta,
+    Event,
+    Finished,
+    Handler,
+    Mode,
+    Note,
+    Prompted,
+    Sampling,
+    Started,
+    Usage,
+)
 from idiolect.core.errors import IdiolectError
 from idiolect.gateway import wire
 from idiolect.gateway.recorder import Recorder
@@ -61,12 +75,14 @@ class Trace:
         begin = time.perf_counter()
         summary = _Summary(call.model)
         rooted: asyncio.Future[Any] | None = recorder.commit_soon("call", root(call, ctx), trace, call.messages)
-        left, closed = call.n, False
+        left, closed, replay = call.n, False, False
         try:
             async with closing(next(call, ctx)) as events:
                 async for event in events:
-                    if rooted is not None and visible(event):
-                        rooted = await rooted  # sets None: written, and the caller may see tokens
+                    if isinstance(event, Note) and event.code == "cache":
+                        replay = True
+                    if rooted is not None and visible(event) and not replay:
+                        await rooted
                         rooted = None
                     recorder.event(trace, event)
                     summary.add(event)
@@ -74,7 +90,11 @@ class Trace:
                         left -= 1
                         if left == 0:
                             closed = True
-                            await recorder.commit("done", summary.payload(time.perf_counter() - begin), trace)
+                            totals = summary.payload(time.perf_counter() - begin)
+                            if replay:
+                                recorder.put("done", totals, trace)
+                            else:
+                                await recorder.commit("done", totals, trace)
                     yield event
         except BaseException as error:
             if not closed:

@@ -131,6 +131,7 @@ async def feedback(request: Request) -> dict[str, Any]:
     """Stored before it is answered."""
     app = app_of(request)
     given = await parse(request, Feedback)
+    await asyncio.to_thread(app.recorder.flush)  # the trace may still be on its way
     known = await asyncio.to_thread(lambda: next(iter(app.store.events(trace=given.trace, limit=1)), None))
     if not given.trace or known is None:
         raise NotFound(f"no trace {given.trace[:64]!r}", param="trace")
