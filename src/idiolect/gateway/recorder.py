@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from idiolect.core.call import Delta, Event, Message
-from idiolect.core.errors import IdiolectError, Unavailable
+from idiolect.core.errors import IdiolectError
 from idiolect.core.store import NewEvent, Store, StoredEvent
 from idiolect.gateway import wire
 
@@ -119,33 +119,42 @@ class Recorder:
                 self._drain()
 
     def _drain(self) -> Future[list[StoredEvent]] | None:
-        """Give everything in the queue to the store, with `_order` held; the last row's future, deltas apart."""
+        """Give everything in the queue to the store, with `_order` held; None when there was nothing."""
         waiting: dict[tuple[str, int], list[Delta]] = {}
-        last: Future[list[StoredEvent]] | None = None
+        rows: list[_Row] = []
         while self._queue:
             row = self._queue.popleft()
             if isinstance(row.payload, Delta):
                 waiting.setdefault((row.trace, row.payload.index), []).append(row.payload)
                 continue
             for key in [key for key in waiting if key[0] == row.trace]:  # keep the order inside a trace
-                self._submit(_Row("tokens", wire.tokens(waiting.pop(key), key[1]), key[0]))
-            last = self._submit(row)
-        for key, deltas in waiting.items():
-            self._submit(_Row("tokens", wire.tokens(deltas, key[1]), key[0]))
-        return last
-
-    def _submit(self, row: _Row) -> Future[list[StoredEvent]]:
-        """A future even when the store refuses the row: the writer must outlive a full disk."""
-        future: Future[list[StoredEvent]]
+                rows.append(_Row("tokens", wire.tokens(waiting.pop(key), key[1]), key[0]))
+            rows.append(row)
+        rows += [_Row("tokens", wire.tokens(deltas, key[1]), key[0]) for key, deltas in waiting.items()]
+        if not rows:
+            return None
         try:
+            self._last = self._submit(rows)
+        except IdiolectError as error:
+            if len(rows) == 1:
+                self._last = Future()
+                self._last.set_exception(error)
+                self._count(self._last)
+            else:  # one bad row must not take the others with it
+                for row in rows:
+                    self._queue.append(row)
+                    self._drain()
+        return self._last
+
+    def _submit(self, rows: list[_Row]) -> Future[list[StoredEvent]]:
+        """All rows in one transaction: each hand-over to the store's thread costs the event loop its turn."""
+        events = []
+        for row in rows:
             chain = self.store.submit_chain(row.messages)[0] if row.messages else None
             payload = row.payload if isinstance(row.payload, Mapping) else wire.encode(row.payload)
-            future = self.store.submit([NewEvent(row.kind, payload, row.trace, chain)])
-        except Exception as error:
-            future = Future()
-            future.set_exception(error if isinstance(error, IdiolectError) else Unavailable(f"cannot write: {error}"))
+            events.append(NewEvent(row.kind, payload, row.trace, chain))
+        future = self.store.submit(events)
         future.add_done_callback(self._count)
-        self._last = future
         return future
 
     def _count(self, done: Future[list[StoredEvent]]) -> None:
