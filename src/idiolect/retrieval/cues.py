@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 _COUNT = re.compile(
-    r"\bhow (?:many|much|long|large|old|far|often|tall|deep|high|big|wide|fast)\b|\bpercent|\bwhat (?:number|rate|share)"
-    r"|\bnumber of|\bpopulation\b"
+    r"\bhow (?:many|much|long|large|old|far|often|tall|deep|high|big|wide|fast)\b|\bpercent"
+    r"|\bwhat (?:number|rate|share)|\bnumber of|\bpopulation\b"
 )
 _TIME = re.compile(r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|century|decade|era|time)\b|\bhow long ago\b")
 _NAME = re.compile(

@@ -38,6 +38,7 @@ class Features:
     cue: NDArray[np.float64]
     passage_dense: NDArray[np.float64]
     passage_bm25: NDArray[np.float64]
+    covered: float  # share of the question's words (by weight) that all candidates have together
 
     def matrix(self) -> NDArray[np.float64]:
         """[C, 6] standardised over the candidates of this question, except `cue`, which is absolute."""
@@ -71,7 +72,9 @@ def features(question: str, found: Sequence[Candidate], embedder: Embedder | Non
     for candidate, bag in zip(found, bags, strict=True):
         held = bag.keys() | set(terms(candidate.context))
         cover.append(sum(weight[t] for t in topics if t in held) / mass)
+    everything = {t for bag in bags for t in bag} | {t for c in found for t in terms(c.context)}
     return Features(
+        covered=sum(weight[t] for t in topics if t in everything) / mass,
         near=_near(question, found, embedder),
         words=_bm25(asked, windows, weight),
         cover=np.array(cover),
