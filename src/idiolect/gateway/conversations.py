@@ -18,7 +18,7 @@ from idiolect.core.store import Store, StoredEvent
 from idiolect.gateway.recorder import Recorder
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_FIELDS = ("parent", "role", "content", "model", "trace", "mode", "why", "citations", "finish")
+_FIELDS = ("parent", "role", "content", "model", "trace", "mode", "why", "citations", "notes", "timings", "finish")
 
 
 @dataclass(slots=True)
@@ -50,6 +50,8 @@ def node(
     mode: str = "",
     why: str = "",
     citations: list[dict[str, Any]] | None = None,
+    notes: list[dict[str, Any]] | None = None,
+    timings: dict[str, float] | None = None,
     finish: str | None = None,
 ) -> dict[str, Any]:
     """The payload of a new node, with a fresh id."""
@@ -63,6 +65,8 @@ def node(
         "mode": mode,
         "why": why,
         "citations": citations or [],
+        "notes": notes or [],
+        "timings": timings or {},
         "finish": finish,
     }
 

@@ -82,17 +82,25 @@ def tool_calls(done: Completion, index: int) -> list[dict[str, Any]]:
     ]
 
 
-def extras(done: Completion, trace: str, node: str | None, user_node: str | None) -> dict[str, Any]:
-    """What we say beside OpenAI's fields: `citations` and `idiolect`."""
-    timings: dict[str, float] = {}
+def timings(done: Completion) -> dict[str, float]:
+    """Seconds of each stage, added up where it ran more than once."""
+    total: dict[str, float] = {}
     for event in done.events:
         if isinstance(event, Timing):
-            timings[event.stage] = timings.get(event.stage, 0.0) + event.seconds
-    notes = [
+            total[event.stage] = total.get(event.stage, 0.0) + event.seconds
+    return total
+
+
+def notes(done: Completion) -> list[dict[str, Any]]:
+    return [
         {"code": e.code, "text": e.text, "data": dict(e.data)}
         for e in done.events
         if isinstance(e, Note) and e.code != "tool_call"
     ]
+
+
+def extras(done: Completion, trace: str, node: str | None, user_node: str | None) -> dict[str, Any]:
+    """What we say beside OpenAI's fields: `citations` and `idiolect`."""
     return {
         "citations": [wire.citation(c) for c in done.citations],
         "idiolect": {
@@ -101,7 +109,7 @@ def extras(done: Completion, trace: str, node: str | None, user_node: str | None
             "why": done.mode.why if done.mode else "",
             "node": node,
             "user_node": user_node,
-            "timings": timings,
-            "notes": notes,
+            "timings": timings(done),
+            "notes": notes(done),
         },
     }

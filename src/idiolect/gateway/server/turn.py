@@ -8,6 +8,7 @@ from idiolect.core.call import Call, Completion, Ctx, Event, Finished
 from idiolect.core.errors import BadInput
 from idiolect.gateway import conversations, wire
 from idiolect.gateway.app import App
+from idiolect.gateway.server import shapes
 from idiolect.gateway.server.schema import Wishes
 from idiolect.gateway.streams import closing
 
@@ -77,5 +78,7 @@ class Turn:
             mode=self.done.mode.mode if self.done.mode else "plain",
             why=self.done.mode.why if self.done.mode else "",
             citations=[wire.citation(c) for c in self.done.citations],
+            notes=[n for n in shapes.notes(self.done) if n["data"].get("index", index) == index],
+            timings=shapes.timings(self.done),
             finish=choice.reason or "cancelled",
         )
