@@ -138,7 +138,13 @@ def test_unsupported_sentences_are_marked_across_formatting(module_page: Any) ->
         "mode": "generate",
         "state": "done",
         "citations": [{"number": 1, "document": "a.md", "span": [0, 3], "quote": "sky", "heading": [], "page": None}],
-        "unsupported": ["The *moon* is made of `cheese`."],
+        "notes": [
+            {
+                "code": "unsupported",
+                "text": "no source says so",
+                "data": {"sentence": "The *moon* is made of `cheese`."},
+            }
+        ],
     }
     made = module_page.evaluate(script, answer)
     assert made["marked"] == "The |moon| is made of |cheese|."

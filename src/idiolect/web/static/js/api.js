@@ -87,7 +87,11 @@ export const api = {
     }
     if (response.ok) return { ready: true, stage: "" };
     const body = await response.json().catch(() => ({}));
-    return { ready: false, stage: body.stage || "", failure: body.status === "failed" ? body.error || "loading failed" : "" };
+    return {
+      ready: false,
+      stage: body.stage || "",
+      failure: body.status === "failed" ? body.error || "loading failed" : "",
+    };
   },
 
   /** Yields the chunks of a streamed chat completion; a failure inside the stream is thrown like any other. */
@@ -115,5 +119,10 @@ export const api = {
 };
 
 function post(path, body, signal) {
-  return request(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal });
+  return request(path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+    signal,
+  });
 }

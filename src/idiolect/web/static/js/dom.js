@@ -91,5 +91,9 @@ export function icon(name) {
 
 /** A button that shows only an icon; `label` is its accessible name and tooltip. */
 export function iconButton(name, label, click, props = {}) {
-  return h("button.icon-button", { type: "button", "aria-label": label, title: label, on: { click }, ...props }, icon(name));
+  return h(
+    "button.icon-button",
+    { type: "button", "aria-label": label, title: label, on: { click }, ...props },
+    icon(name),
+  );
 }

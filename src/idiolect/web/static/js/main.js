@@ -20,9 +20,35 @@ const places = { chat: "", trace: "", documents: "" }; // where each tab was lef
 
 // ------------------------------------------------------------------------------------------------------------ tabs
 
-const tabs = Object.fromEntries(TABS.map((tab) => [tab, h("a", { role: "tab", id: `tab-${tab}`, href: `#/${tab}`, "aria-controls": `panel-${tab}`, "aria-selected": "false", tabindex: "-1", on: { click: (event) => pick(event, tab) } }, NAMES[tab])]));
+const tabs = Object.fromEntries(
+  TABS.map((tab) => [
+    tab,
+    h(
+      "a",
+      {
+        role: "tab",
+        id: `tab-${tab}`,
+        href: `#/${tab}`,
+        "aria-controls": `panel-${tab}`,
+        "aria-selected": "false",
+        tabindex: "-1",
+        on: { click: (event) => pick(event, tab) },
+      },
+      NAMES[tab],
+    ),
+  ]),
+);
 const tablist = h("div.tabs", { role: "tablist", "aria-label": "Views", on: { keydown: arrows } }, Object.values(tabs));
-const panels = Object.fromEntries(TABS.map((tab) => [tab, h("section.panel", { role: "tabpanel", id: `panel-${tab}`, "aria-labelledby": `tab-${tab}`, hidden: true }, views[tab].node)]));
+const panels = Object.fromEntries(
+  TABS.map((tab) => [
+    tab,
+    h(
+      "section.panel",
+      { role: "tabpanel", id: `panel-${tab}`, "aria-labelledby": `tab-${tab}`, hidden: true },
+      views[tab].node,
+    ),
+  ]),
+);
 
 function pick(event, tab) {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new browser tab
@@ -47,32 +73,73 @@ function arrows(event) {
 // ------------------------------------------------------------------------------------------------- header, notices
 
 const theme = themeButton();
-const menu = iconButton("menu", "Show or hide the conversations (b)", () => views.chat.toggleSidebar(), { class: "menu" });
+const menu = iconButton("menu", "Show or hide the conversations (b)", () => views.chat.toggleSidebar(), {
+  class: "menu",
+});
 const notice = h("div.notice", { role: "status", hidden: true });
-const header = h("header.top", null,
-  menu, h("a.brand", { href: "#/chat", "aria-label": "Idiolect, new conversation" }, h("img", { src: "favicon.svg", alt: "", width: "22", height: "22" }), h("span", null, "Idiolect")),
-  tablist, h("div.end", null, theme, iconButton("help", "Keyboard shortcuts (?)", showShortcuts)));
+const header = h(
+  "header.top",
+  null,
+  menu,
+  h(
+    "a.brand",
+    { href: "#/chat", "aria-label": "Idiolect, new conversation" },
+    h("img", { src: "favicon.svg", alt: "", width: "22", height: "22" }),
+    h("span", null, "Idiolect"),
+  ),
+  tablist,
+  h("div.end", null, theme, iconButton("help", "Keyboard shortcuts (?)", showShortcuts)),
+);
 
 onServer(({ state, stage }) => {
   show(notice, state !== "unknown" && state !== "ready");
   notice.classList.toggle("bad", state === "failed");
-  if (state === "starting") fill(notice, h("span.spinner"), h("span", null, "The server is starting", stage ? `: ${stage}` : "…"));
+  if (state === "starting")
+    fill(notice, h("span.spinner"), h("span", null, "The server is starting", stage ? `: ${stage}` : "…"));
   else if (state === "failed") fill(notice, icon("warn"), h("span", null, "The server could not load: ", stage));
-  else if (state === "away") fill(notice, icon("warn"), h("span", null, "No connection to the server. Trying again… If it was stopped, start it with ", h("code", null, "idiolect up"), "."));
+  else if (state === "away")
+    fill(
+      notice,
+      icon("warn"),
+      h(
+        "span",
+        null,
+        "No connection to the server. Trying again… If it was stopped, start it with ",
+        h("code", null, "idiolect up"),
+        ".",
+      ),
+    );
   else fill(notice);
 });
 
-onKeyNeeded(() => new Promise((done) => {
-  const input = h("input", { id: "key", type: "password", autocomplete: "off", required: true });
-  const box = dialog("This server asks for a key", h("form.stack", { on: { submit: (event) => (event.preventDefault(), done(input.value.trim()), box.close()) } },
-    h("label", { for: "key" }, "API key"), input, h("p.note", null, "It is kept until this browser tab closes."), h("div.buttons", null, h("button.primary", { type: "submit" }, "Go on"))));
-  box.addEventListener("close", () => done(""));
-  input.focus();
-}));
+onKeyNeeded(
+  () =>
+    new Promise((done) => {
+      const input = h("input", { id: "key", type: "password", autocomplete: "off", required: true });
+      const box = dialog(
+        "This server asks for a key",
+        h(
+          "form.stack",
+          { on: { submit: (event) => (event.preventDefault(), done(input.value.trim()), box.close()) } },
+          h("label", { for: "key" }, "API key"),
+          input,
+          h("p.note", null, "It is kept until this browser tab closes."),
+          h("div.buttons", null, h("button.primary", { type: "submit" }, "Go on")),
+        ),
+      );
+      box.addEventListener("close", () => done(""));
+      input.focus();
+    }),
+);
 
 // ------------------------------------------------------------------------------------------------------------ route
 
-append(document.body, [h("a.skip", { href: "#panel", on: { click: skip } }, "Skip to the content"), header, notice, h("main", null, Object.values(panels), source.node)]);
+append(document.body, [
+  h("a.skip", { href: "#panel", on: { click: skip } }, "Skip to the content"),
+  header,
+  notice,
+  h("main", null, Object.values(panels), source.node),
+]);
 
 function skip(event) {
   event.preventDefault();
@@ -106,7 +173,8 @@ listen({
   b: () => route().tab === "chat" && views.chat.toggleSidebar(),
   r: () => route().tab === "chat" && views.chat.press("Regenerate"),
   e: () => route().tab === "chat" && views.chat.press("Edit and ask again"),
-  "/": () => (route().tab === "documents" ? views.documents.focusSearch() : (toTab("chat"), views.chat.composer.focus())),
+  "/": () =>
+    route().tab === "documents" ? views.documents.focusSearch() : (toTab("chat"), views.chat.composer.focus()),
   Escape: () => {
     if (route().doc) source.close();
     else views.chat.escape();

@@ -6,7 +6,10 @@ import { h } from "./dom.js";
 
 // No link definitions: "[1]: ..." at the end of an answer is text, and no block depends on another one, which lets
 // MarkdownStream parse only the tail.
-const OPTIONS = new Marked({ gfm: true, tokenizer: { def: () => undefined, html: () => undefined, tag: () => undefined } }).defaults;
+const OPTIONS = new Marked({
+  gfm: true,
+  tokenizer: { def: () => undefined, html: () => undefined, tag: () => undefined },
+}).defaults;
 
 export function lex(text) {
   return new Lexer(OPTIONS).lex(text);
@@ -28,11 +31,25 @@ export function block(token, cite) {
     case "code":
       return code(token);
     case "blockquote":
-      return h("blockquote", null, token.tokens.map((t) => block(t, cite)));
+      return h(
+        "blockquote",
+        null,
+        token.tokens.map((t) => block(t, cite)),
+      );
     case "hr":
       return h("hr");
     case "list":
-      return h(token.ordered ? "ol" : "ul", { start: token.ordered && token.start !== 1 ? token.start : null }, token.items.map((item) => h("li", { class: item.task ? "task" : "" }, item.tokens.map((t) => (t.type === "checkbox" ? box(t.checked) : block(t, cite))))));
+      return h(
+        token.ordered ? "ol" : "ul",
+        { start: token.ordered && token.start !== 1 ? token.start : null },
+        token.items.map((item) =>
+          h(
+            "li",
+            { class: item.task ? "task" : "" },
+            item.tokens.map((t) => (t.type === "checkbox" ? box(t.checked) : block(t, cite))),
+          ),
+        ),
+      );
     case "checkbox":
       return box(token.checked);
     case "table":
@@ -51,9 +68,34 @@ function code(token) {
 
 function table(token, inner) {
   const cell = (tag, c, i) => h(tag, { class: token.align[i] ? `align-${token.align[i]}` : "" }, inner(c.tokens));
-  return h("div.table-scroll", { tabindex: "0" }, h("table", null,
-    h("thead", null, h("tr", null, token.header.map((c, i) => cell("th", c, i)))),
-    h("tbody", null, token.rows.map((row) => h("tr", null, row.map((c, i) => cell("td", c, i)))))));
+  return h(
+    "div.table-scroll",
+    { tabindex: "0" },
+    h(
+      "table",
+      null,
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          token.header.map((c, i) => cell("th", c, i)),
+        ),
+      ),
+      h(
+        "tbody",
+        null,
+        token.rows.map((row) =>
+          h(
+            "tr",
+            null,
+            row.map((c, i) => cell("td", c, i)),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function inline(tokens, cite) {
@@ -99,7 +141,9 @@ function link(token, children) {
 function citations(text, cite) {
   const out = [];
   let from = 0;
-  for (const match of text.matchAll(/(?:\[\d{1,3}(?:\s*,\s*\d{1,3})*\]\s*)*\[\d{1,3}(?:\s*,\s*\d{1,3})*\][.,;:!?)]*/g)) {
+  for (const match of text.matchAll(
+    /(?:\[\d{1,3}(?:\s*,\s*\d{1,3})*\]\s*)*\[\d{1,3}(?:\s*,\s*\d{1,3})*\][.,;:!?)]*/g,
+  )) {
     const chips = match[0].match(/\d+/g).map((n) => cite?.(Number(n)) ?? null);
     if (chips.some((chip) => chip === null)) continue;
     out.push(...tied(text.slice(from, match.index), chips, /[^\]]*$/.exec(match[0])[0]));
@@ -117,7 +161,9 @@ export function tied(text, chips, after = "") {
 
 /** The whole text at once. */
 export function markdown(text, cite) {
-  return lex(text).map((token) => block(token, cite)).filter(Boolean);
+  return lex(text)
+    .map((token) => block(token, cite))
+    .filter(Boolean);
 }
 
 /** A growing text: only its last two blocks are parsed and drawn again, what stands above them is never touched. */

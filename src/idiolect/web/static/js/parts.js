@@ -9,22 +9,50 @@ export function empty(name, title, ...text) {
 
 export function skeleton(lines = 6) {
   const widths = [82, 96, 64, 90, 74, 88, 58, 94];
-  return h("div.skeleton", { role: "status", "aria-label": "Loading" }, Array.from({ length: lines }, (_, i) => h("span", { vars: { "--w": `${widths[i % widths.length]}%` } })));
+  return h(
+    "div.skeleton",
+    { role: "status", "aria-label": "Loading" },
+    Array.from({ length: lines }, (_, i) => h("span", { vars: { "--w": `${widths[i % widths.length]}%` } })),
+  );
 }
 
 /** What went wrong, in the server's words, and a way on. */
 export function failed(error, retry, label = "Try again") {
-  return h("div.failure", { role: "alert" }, icon("warn"), h("div", null, h("p", null, error.message || String(error)), retry && h("button.link", { type: "button", on: { click: retry } }, label)));
+  return h(
+    "div.failure",
+    { role: "alert" },
+    icon("warn"),
+    h(
+      "div",
+      null,
+      h("p", null, error.message || String(error)),
+      retry && h("button.link", { type: "button", on: { click: retry } }, label),
+    ),
+  );
 }
 
 /** The scores of one passage as bars; `best` holds the largest absolute score of each ranker in the list. */
 export function scoreBars(scores, best) {
   const rows = Object.entries(scores || {}).filter(([, value]) => typeof value === "number");
-  return h("dl.scores", null, rows.map(([name, value]) => {
-    const top = best?.[name] || { low: 0, high: Math.abs(value) || 1 };
-    const share = top.high > top.low ? (value - top.low) / (top.high - top.low) : 1;
-    return h("div", null, h("dt", null, name), h("dd", null, h("span.bar", { vars: { "--share": Math.max(0.02, Math.min(1, share)).toFixed(3) } }), h("span.number", null, score(value))));
-  }));
+  return h(
+    "dl.scores",
+    null,
+    rows.map(([name, value]) => {
+      const top = best?.[name] || { low: 0, high: Math.abs(value) || 1 };
+      const share = top.high > top.low ? (value - top.low) / (top.high - top.low) : 1;
+      return h(
+        "div",
+        null,
+        h("dt", null, name),
+        h(
+          "dd",
+          null,
+          h("span.bar", { vars: { "--share": Math.max(0.02, Math.min(1, share)).toFixed(3) } }),
+          h("span.number", null, score(value)),
+        ),
+      );
+    }),
+  );
 }
 
 /** For each ranker the range its bars span: from 0 (or the lowest, where scores are negative) to the best. */

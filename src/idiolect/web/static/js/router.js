@@ -44,7 +44,9 @@ export function onRoute(listener) {
 /** Go somewhere; what is not given stays (the open source only within the same place). */
 export function go(change, { replace = false } = {}) {
   const moved = ("tab" in change && change.tab !== current.tab) || ("id" in change && change.id !== current.id);
-  const base = moved ? { tab: current.tab, id: "tab" in change && change.tab !== current.tab ? "" : current.id } : current;
+  const base = moved
+    ? { tab: current.tab, id: "tab" in change && change.tab !== current.tab ? "" : current.id }
+    : current;
   const hash = format({ ...base, ...change });
   if (hash === location.hash) return;
   if (replace) history.replaceState(null, "", hash);

@@ -33,7 +33,10 @@ export async function check() {
   } catch {
     set({ state: "away", stage: "" });
   }
-  timer = setTimeout(check, server.state === "ready" && !server.info?.documents?.indexing ? READY_EVERY : WAITING_EVERY);
+  timer = setTimeout(
+    check,
+    server.state === "ready" && !server.info?.documents?.indexing ? READY_EVERY : WAITING_EVERY,
+  );
 }
 
 export async function refreshInfo() {

@@ -68,7 +68,11 @@ export class SourcePanel {
     try {
       doc = await api.source(path);
     } catch (error) {
-      if (route().doc === path) fill(this.body, failed(error, () => this.load(path, span)));
+      if (route().doc === path)
+        fill(
+          this.body,
+          failed(error, () => this.load(path, span)),
+        );
       return;
     }
     if (route().doc !== path) return;
@@ -81,39 +85,78 @@ export class SourcePanel {
 
   drawHead(path, title, passage, quote) {
     const where = passage ? place(passage) : "";
-    fill(this.head,
-      h("div.bar", null, h("div.titles", null, h("h2", null, passage?.number ? h("span.cite", null, passage.number) : null, title || path.split("/").pop()), h("p.path", null, path)),
+    fill(
+      this.head,
+      h(
+        "div.bar",
+        null,
+        h(
+          "div.titles",
+          null,
+          h("h2", null, passage?.number ? h("span.cite", null, passage.number) : null, title || path.split("/").pop()),
+          h("p.path", null, path),
+        ),
         quote && iconButton("copy", "Copy the passage", () => copyText(quote).then(() => toast("Copied"))),
-        iconButton("close", "Close the source (Esc)", () => this.close())),
+        iconButton("close", "Close the source (Esc)", () => this.close()),
+      ),
       where && h("p.where", null, where),
       passage?.supported === false && h("p.note", null, "The support check did not find the answer's sentence here."),
-      passage?.scores && Object.keys(passage.scores).length ? h("details.score-box", null, h("summary", null, "Scores"), scoreBars(passage.scores)) : null);
+      passage?.scores && Object.keys(passage.scores).length
+        ? h("details.score-box", null, h("summary", null, "Scores"), scoreBars(passage.scores))
+        : null,
+    );
   }
 
   drawText(doc, at, marks) {
-    const blocks = pieces(doc.text, doc.blocks.map((b) => ({ ...b, span: b.span.map(at) })));
+    const blocks = pieces(
+      doc.text,
+      doc.blocks.map((b) => ({ ...b, span: b.span.map(at) })),
+    );
     if (!blocks.length) return fill(this.body, h("p.note", null, "This document holds no text."));
-    const middle = marks.quote ? Math.max(0, blocks.findIndex((b) => b.end > marks.quote[0])) : 0;
+    const middle = marks.quote
+      ? Math.max(
+          0,
+          blocks.findIndex((b) => b.end > marks.quote[0]),
+        )
+      : 0;
     let [first, last] = [middle, middle];
     const text = h("div.text", { class: `is-${doc.format}` });
     const size = (b) => b.end - b.start;
     const draw = (from, to) => blocks.slice(from, to).map((b) => drawBlock(doc, b, marks));
-    const earlier = h("button.more", { type: "button", on: { click: () => {
-      const height = this.body.scrollHeight;
-      let room = WINDOW;
-      const end = first;
-      while (first > 0 && room > 0) room -= size(blocks[--first]);
-      text.prepend(...draw(first, end));
-      this.body.scrollTop += this.body.scrollHeight - height; // what is read stays where it is
-      earlier.hidden = first === 0;
-    } } }, "Earlier text");
-    const later = h("button.more", { type: "button", on: { click: () => {
-      let room = WINDOW;
-      const start = last;
-      while (last < blocks.length && room > 0) room -= size(blocks[last++]);
-      text.append(...draw(start, last));
-      later.hidden = last === blocks.length;
-    } } }, "Later text");
+    const earlier = h(
+      "button.more",
+      {
+        type: "button",
+        on: {
+          click: () => {
+            const height = this.body.scrollHeight;
+            let room = WINDOW;
+            const end = first;
+            while (first > 0 && room > 0) room -= size(blocks[--first]);
+            text.prepend(...draw(first, end));
+            this.body.scrollTop += this.body.scrollHeight - height; // what is read stays where it is
+            earlier.hidden = first === 0;
+          },
+        },
+      },
+      "Earlier text",
+    );
+    const later = h(
+      "button.more",
+      {
+        type: "button",
+        on: {
+          click: () => {
+            let room = WINDOW;
+            const start = last;
+            while (last < blocks.length && room > 0) room -= size(blocks[last++]);
+            text.append(...draw(start, last));
+            later.hidden = last === blocks.length;
+          },
+        },
+      },
+      "Later text",
+    );
     let room = WINDOW / 4;
     while (first > 0 && room > 0) room -= size(blocks[--first]);
     room = WINDOW;
@@ -141,7 +184,19 @@ function drawBlock({ text, format }, block, { quote, passage }) {
     const hidden = a >= block.text[1]; // white space between blocks: part of the text, not of the look
     const tag = inside(quote, a, b) ? "mark" : inside(passage, a, b) ? "span.passage" : "span";
     const run = text.slice(a, b);
-    return h(tag, { hidden: hidden && run.trim() === "" }, format === "markdown" && block.kind !== "code" ? dimmed(run) : run);
+    return h(
+      tag,
+      { hidden: hidden && run.trim() === "" },
+      format === "markdown" && block.kind !== "code" ? dimmed(run) : run,
+    );
   });
-  return h(`div.block.is-${block.kind}`, { "aria-level": block.kind === "heading" ? Math.min(6, 2 + block.depth) : null, role: block.kind === "heading" ? "heading" : null, dataset: block.page ? { page: block.page } : {} }, runs);
+  return h(
+    `div.block.is-${block.kind}`,
+    {
+      "aria-level": block.kind === "heading" ? Math.min(6, 2 + block.depth) : null,
+      role: block.kind === "heading" ? "heading" : null,
+      dataset: block.page ? { page: block.page } : {},
+    },
+    runs,
+  );
 }

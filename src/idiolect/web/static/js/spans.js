@@ -10,10 +10,18 @@ export function pieces(text, blocks) {
     const start = Math.max(at, out.length ? block.span[0] : 0);
     const next = i + 1 < sorted.length ? Math.max(start, sorted[i + 1].span[0]) : text.length;
     if (next <= start) return;
-    out.push({ start, end: next, text: [start, Math.min(next, Math.max(start, block.span[1]))], kind: block.kind, page: block.page, depth: block.heading?.length || 1 });
+    out.push({
+      start,
+      end: next,
+      text: [start, Math.min(next, Math.max(start, block.span[1]))],
+      kind: block.kind,
+      page: block.page,
+      depth: block.heading?.length || 1,
+    });
     at = next;
   });
-  if (!out.length && text) out.push({ start: 0, end: text.length, text: [0, text.length], kind: "paragraph", depth: 0 });
+  if (!out.length && text)
+    out.push({ start: 0, end: text.length, text: [0, text.length], kind: "paragraph", depth: 0 });
   return out;
 }
 

@@ -51,7 +51,7 @@ export class Tree {
   path() {
     const out = [];
     const seen = new Set();
-    for (let parent = null; ; ) {
+    for (let parent = null; ;) {
       const all = this.children.get(parent) || [];
       if (!all.length) return out;
       const chosen = this.chosen.get(String(parent));

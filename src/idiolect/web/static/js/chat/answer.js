@@ -11,7 +11,17 @@ import { markSentences } from "./support.js";
 export function chip(number, citation) {
   if (!citation) return h("span.cite.pending", null, number);
   const where = [citation.document, place(citation)].filter(Boolean).join(", ");
-  return h("button.cite", { type: "button", class: citation.supported === false ? "unsupported" : "", title: where, "aria-label": `Source ${number}: ${where}`, on: { click: () => openSource(citation) } }, number);
+  return h(
+    "button.cite",
+    {
+      type: "button",
+      class: citation.supported === false ? "unsupported" : "",
+      title: where,
+      "aria-label": `Source ${number}: ${where}`,
+      on: { click: () => openSource(citation) },
+    },
+    number,
+  );
 }
 
 export class AnswerBody {
@@ -43,10 +53,14 @@ export class AnswerBody {
     const waiting = state === "waiting" || (state === "writing" && !content);
     const quotes = waiting ? null : quoted(this.answer);
     this.node.classList.toggle("quotes", Boolean(quotes));
-    if (waiting) fill(this.node, h("div.thinking", { role: "status", "aria-label": "Working" }, h("span"), h("span"), h("span")));
+    if (waiting)
+      fill(this.node, h("div.thinking", { role: "status", "aria-label": "Working" }, h("span"), h("span"), h("span")));
     else if (quotes) fill(this.node, quotes);
     else {
-      fill(this.node, markdown(content, (n) => (this.find(n) ? chip(n, this.find(n)) : null)));
+      fill(
+        this.node,
+        markdown(content, (n) => (this.find(n) ? chip(n, this.find(n)) : null)),
+      );
       markSentences(this.node, this.answer);
     }
   }
@@ -59,7 +73,9 @@ function quoted({ mode, content, citations = [] }) {
   const bare = (text) => text.replace(/[\s>"“”*_]+|\[\d+\]/g, "");
   const ordered = [...citations].sort((a, b) => content.indexOf(a.quote) - content.indexOf(b.quote));
   if (bare(content) !== bare(ordered.map((c) => c.quote).join(""))) return null;
-  return ordered.map((c) => h("figure.quote", null, h("blockquote", null, quoteWords(c)), h("figcaption", null, sourceLink(c))));
+  return ordered.map((c) =>
+    h("figure.quote", null, h("blockquote", null, quoteWords(c)), h("figcaption", null, sourceLink(c))),
+  );
 }
 
 function quoteWords(citation) {
@@ -69,11 +85,29 @@ function quoteWords(citation) {
 }
 
 function sourceLink(citation) {
-  return h("button.link.subtle", { type: "button", on: { click: () => openSource(citation) } }, h("span.path", null, citation.document), place(citation) && h("span.where", null, place(citation)));
+  return h(
+    "button.link.subtle",
+    { type: "button", on: { click: () => openSource(citation) } },
+    h("span.path", null, citation.document),
+    place(citation) && h("span.where", null, place(citation)),
+  );
 }
 
 /** The list of sources under a generated answer. */
 export function sources(citations) {
   if (!citations?.length) return null;
-  return h("ol.sources", { "aria-label": "Sources" }, citations.map((c) => h("li", null, h("span.number", { "aria-hidden": "true" }, c.number), sourceLink(c), c.supported === false && h("span.tag", { title: "The support check did not find this in the source" }, icon("warn"), "not supported"))));
+  return h(
+    "ol.sources",
+    { "aria-label": "Sources" },
+    citations.map((c) =>
+      h(
+        "li",
+        null,
+        h("span.number", { "aria-hidden": "true" }, c.number),
+        sourceLink(c),
+        c.supported === false &&
+          h("span.tag", { title: "The support check did not find this in the source" }, icon("warn"), "not supported"),
+      ),
+    ),
+  );
 }

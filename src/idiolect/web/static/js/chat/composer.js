@@ -10,15 +10,42 @@ export class Composer {
     this.actions = actions;
     this.running = false;
     this.ready = false;
-    this.box = h("textarea", { id: "question", rows: "1", placeholder: "Type a question", "aria-label": "Your question", on: { input: () => this.resize(), keydown: (e) => this.key(e) } });
+    this.box = h("textarea", {
+      id: "question",
+      rows: "1",
+      placeholder: "Type a question",
+      "aria-label": "Your question",
+      on: { input: () => this.resize(), keydown: (e) => this.key(e) },
+    });
     this.button = h("button.send", { type: "button", on: { click: () => this.click() } });
-    this.model = h("select.quiet", { "aria-label": "Model", on: { change: () => (choose({ model: this.model.value }), this.drawChoice()) } });
+    this.model = h("select.quiet", {
+      "aria-label": "Model",
+      on: { change: () => (choose({ model: this.model.value }), this.drawChoice()) },
+    });
     this.summary = h("span.summary");
-    this.toggle = h("button.quiet", { type: "button", "aria-expanded": "false", "aria-controls": "settings", on: { click: () => this.open(this.panel.hidden) } }, icon("sliders"), this.summary);
+    this.toggle = h(
+      "button.quiet",
+      {
+        type: "button",
+        "aria-expanded": "false",
+        "aria-controls": "settings",
+        on: { click: () => this.open(this.panel.hidden) },
+      },
+      icon("sliders"),
+      this.summary,
+    );
     this.panel = this.settings();
     this.hint = h("span.hint", null, h("kbd", null, "Enter"), " sends ", h("kbd", null, "Shift Enter"), " new line");
-    this.node = h("form.composer", { on: { submit: (e) => (e.preventDefault(), this.click()) } }, h("div.box", null, this.box, h("div.row", null, this.model, this.toggle, this.hint, this.button)), this.panel);
-    document.addEventListener("pointerdown", (e) => !this.panel.hidden && !this.node.contains(e.target) && this.open(false));
+    this.node = h(
+      "form.composer",
+      { on: { submit: (e) => (e.preventDefault(), this.click()) } },
+      h("div.box", null, this.box, h("div.row", null, this.model, this.toggle, this.hint, this.button)),
+      this.panel,
+    );
+    document.addEventListener(
+      "pointerdown",
+      (e) => !this.panel.hidden && !this.node.contains(e.target) && this.open(false),
+    );
     onServer((s) => this.serverChanged(s));
     this.drawButton();
   }
@@ -27,7 +54,10 @@ export class Composer {
     this.ready = state === "ready";
     if (info && this.info !== info) {
       this.info = info;
-      fill(this.model, info.models.map((m) => h("option", { value: m.id }, m.id)));
+      fill(
+        this.model,
+        info.models.map((m) => h("option", { value: m.id }, m.id)),
+      );
       this.model.value = modelOf(info)?.id || "";
     }
     this.drawChoice();
@@ -37,24 +67,62 @@ export class Composer {
   settings() {
     const slider = (name, label, words) => {
       const out = h("output", { for: `set-${name}` }, words[choice[name] - 1]);
-      const input = h("input", { id: `set-${name}`, type: "range", min: "1", max: "5", step: "1", value: choice[name], "aria-valuetext": words[choice[name] - 1], on: { input: () => {
-        choose({ [name]: Number(input.value) });
-        out.textContent = words[choice[name] - 1];
-        input.setAttribute("aria-valuetext", out.textContent);
-        this.drawChoice();
-      } } });
+      const input = h("input", {
+        id: `set-${name}`,
+        type: "range",
+        min: "1",
+        max: "5",
+        step: "1",
+        value: choice[name],
+        "aria-valuetext": words[choice[name] - 1],
+        on: {
+          input: () => {
+            choose({ [name]: Number(input.value) });
+            out.textContent = words[choice[name] - 1];
+            input.setAttribute("aria-valuetext", out.textContent);
+            this.drawChoice();
+          },
+        },
+      });
       return h("div.setting", null, h("label", { for: `set-${name}` }, label, out), input);
     };
-    const mode = ([id, [label, text]]) => h("label.mode", null, h("input", { type: "radio", name: "mode", value: id, checked: choice.mode === id, on: { change: () => (choose({ mode: id }), this.drawChoice()) } }), h("span", null, h("strong", null, label), h("small", null, text)));
+    const mode = ([id, [label, text]]) =>
+      h(
+        "label.mode",
+        null,
+        h("input", {
+          type: "radio",
+          name: "mode",
+          value: id,
+          checked: choice.mode === id,
+          on: { change: () => (choose({ mode: id }), this.drawChoice()) },
+        }),
+        h("span", null, h("strong", null, label), h("small", null, text)),
+      );
     this.modes = h("fieldset.setting", null, h("legend", null, "How to answer"), Object.entries(MODES).map(mode));
-    return h("div.popover", { id: "settings", role: "group", "aria-label": "Answer settings", hidden: true, on: { keydown: (e) => e.key === "Escape" && (e.stopPropagation(), this.open(false), this.toggle.focus()) } }, this.modes, slider("length", "Length", LENGTHS), slider("expertise", "Written for", LEVELS));
+    return h(
+      "div.popover",
+      {
+        id: "settings",
+        role: "group",
+        "aria-label": "Answer settings",
+        hidden: true,
+        on: { keydown: (e) => e.key === "Escape" && (e.stopPropagation(), this.open(false), this.toggle.focus()) },
+      },
+      this.modes,
+      slider("length", "Length", LENGTHS),
+      slider("expertise", "Written for", LEVELS),
+    );
   }
 
   open(visible) {
     show(this.panel, visible);
     this.panel.style.maxHeight = `${Math.max(180, this.node.getBoundingClientRect().top - 68)}px`; // up to the header
     this.toggle.setAttribute("aria-expanded", String(visible));
-    if (visible) (this.panel.querySelector("input:checked:not(:disabled)") || this.panel.querySelector("input[type=range]")).focus();
+    if (visible)
+      (
+        this.panel.querySelector("input:checked:not(:disabled)") || this.panel.querySelector("input[type=range]")
+      ).focus();
   }
 
   drawChoice() {

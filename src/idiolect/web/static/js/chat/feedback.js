@@ -18,8 +18,18 @@ export function thumbs(node, changed) {
     if (next < 0) explain(node, changed);
     else toast(next ? "Saved" : "Feedback withdrawn");
   };
-  const button = (name, label, wanted) => iconButton(name, label, () => send(wanted), { "aria-pressed": String(value === wanted), disabled: !node.trace });
-  return [button("up", "Good answer", 1), button("down", "Bad answer", -1), value !== 0 && h("button.link.subtle.small", { type: "button", on: { click: () => explain(node, changed) } }, node.feedback?.reason || node.feedback?.correction ? "Your note" : "Add a note")];
+  const button = (name, label, wanted) =>
+    iconButton(name, label, () => send(wanted), { "aria-pressed": String(value === wanted), disabled: !node.trace });
+  return [
+    button("up", "Good answer", 1),
+    button("down", "Bad answer", -1),
+    value !== 0 &&
+      h(
+        "button.link.subtle.small",
+        { type: "button", on: { click: () => explain(node, changed) } },
+        node.feedback?.reason || node.feedback?.correction ? "Your note" : "Add a note",
+      ),
+  ];
 }
 
 async function store(node, body) {
@@ -35,9 +45,23 @@ async function store(node, body) {
 
 function explain(node, changed) {
   const good = valueOf(node.feedback) > 0;
-  const reason = h("input", { id: "reason", type: "text", maxlength: "2000", autocomplete: "off", placeholder: good ? "What was good about it?" : "What was wrong?", value: node.feedback?.reason || "" });
-  const correction = h("textarea", { id: "correction", rows: "5", maxlength: "20000", placeholder: "The answer you would have wanted", value: node.feedback?.correction || "" });
-  const pick = (text) => h("button.pill", { type: "button", on: { click: () => ((reason.value = text), reason.focus()) } }, text);
+  const reason = h("input", {
+    id: "reason",
+    type: "text",
+    maxlength: "2000",
+    autocomplete: "off",
+    placeholder: good ? "What was good about it?" : "What was wrong?",
+    value: node.feedback?.reason || "",
+  });
+  const correction = h("textarea", {
+    id: "correction",
+    rows: "5",
+    maxlength: "20000",
+    placeholder: "The answer you would have wanted",
+    value: node.feedback?.correction || "",
+  });
+  const pick = (text) =>
+    h("button.pill", { type: "button", on: { click: () => ((reason.value = text), reason.focus()) } }, text);
   const save = async (event) => {
     event.preventDefault();
     const body = { value: valueOf(node.feedback), reason: reason.value.trim(), correction: correction.value.trim() };
@@ -48,11 +72,31 @@ function explain(node, changed) {
     toast("Saved. Thank you");
   };
   const copy = () => ((correction.value = node.content), correction.focus());
-  const form = h("form.stack", { on: { submit: save } },
-    h("label", { for: "reason" }, "Reason"), reason, good ? null : h("div.pills", null, REASONS.map(pick)),
-    h("div.label-row", null, h("label", { for: "correction" }, "Corrected answer ", h("small", null, "optional")), h("button.link", { type: "button", on: { click: copy } }, "Start from the answer")), correction,
-    h("p.note", null, "Your thumb is saved already. All of it stays in this machine's store, where it can become training data."),
-    h("div.buttons", null, h("button", { type: "button", on: { click: () => box.close() } }, "Skip"), h("button.primary", { type: "submit" }, "Save")));
+  const form = h(
+    "form.stack",
+    { on: { submit: save } },
+    h("label", { for: "reason" }, "Reason"),
+    reason,
+    good ? null : h("div.pills", null, REASONS.map(pick)),
+    h(
+      "div.label-row",
+      null,
+      h("label", { for: "correction" }, "Corrected answer ", h("small", null, "optional")),
+      h("button.link", { type: "button", on: { click: copy } }, "Start from the answer"),
+    ),
+    correction,
+    h(
+      "p.note",
+      null,
+      "Your thumb is saved already. All of it stays in this machine's store, where it can become training data.",
+    ),
+    h(
+      "div.buttons",
+      null,
+      h("button", { type: "button", on: { click: () => box.close() } }, "Skip"),
+      h("button.primary", { type: "submit" }, "Save"),
+    ),
+  );
   const box = dialog(good ? "Good answer" : "Bad answer", form);
   reason.focus();
 }

@@ -17,7 +17,17 @@ export class Question {
 
   draw() {
     if (this.editing) return this.drawEditor();
-    fill(this.node, h("h2.ask", null, this.data.content), h("div.tools", null, switcher(this.data, this.view), iconButton("edit", "Edit and ask again", () => this.edit(true), { disabled: this.view.busy() }), iconButton("copy", "Copy question", () => copyText(this.data.content).then(() => toast("Copied")))));
+    fill(
+      this.node,
+      h("h2.ask", null, this.data.content),
+      h(
+        "div.tools",
+        null,
+        switcher(this.data, this.view),
+        iconButton("edit", "Edit and ask again", () => this.edit(true), { disabled: this.view.busy() }),
+        iconButton("copy", "Copy question", () => copyText(this.data.content).then(() => toast("Copied"))),
+      ),
+    );
     return undefined;
   }
 
@@ -44,7 +54,21 @@ export class Question {
         send();
       }
     });
-    fill(this.node, h("div.editor", null, box, h("div.buttons", null, h("span.note", null, "The first version is kept as a branch."), h("button", { type: "button", on: { click: () => this.edit(false) } }, "Cancel"), h("button.primary", { type: "button", on: { click: send } }, "Ask again"))));
+    fill(
+      this.node,
+      h(
+        "div.editor",
+        null,
+        box,
+        h(
+          "div.buttons",
+          null,
+          h("span.note", null, "The first version is kept as a branch."),
+          h("button", { type: "button", on: { click: () => this.edit(false) } }, "Cancel"),
+          h("button.primary", { type: "button", on: { click: send } }, "Ask again"),
+        ),
+      ),
+    );
     box.focus();
     box.setSelectionRange(box.value.length, box.value.length);
   }
@@ -78,32 +102,58 @@ export class Answer {
     fill(this.head, live ? null : modeLine(this.data));
     this.head.hidden = !this.head.hasChildNodes();
     const quotes = this.body.node.classList.contains("quotes");
-    const focused = this.foot.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-    fill(this.foot,
+    const focused = this.foot.contains(document.activeElement)
+      ? document.activeElement.getAttribute("aria-label")
+      : null;
+    fill(
+      this.foot,
       state === "failed" && failed(this.data.error, () => this.view.regenerate(this.data), "Ask again"),
       state === "stopped" && h("p.note", null, "Stopped."),
       this.data.finish === "length" && h("p.note", null, "Cut off at the length limit."),
-      (this.data.notes || []).map((n) => h("p.note", null, typeof n === "string" ? n : n.text)),
+      (this.data.notes || []).filter((n) => n.code !== "unsupported").map((n) => h("p.note", null, n.text)),
       !live && !quotes && sources(this.data.citations),
-      !live && this.tools());
-    if (focused) [...this.foot.querySelectorAll("[aria-label]")].find((n) => n.getAttribute("aria-label") === focused)?.focus();
+      !live && this.tools(),
+    );
+    if (focused)
+      [...this.foot.querySelectorAll("[aria-label]")].find((n) => n.getAttribute("aria-label") === focused)?.focus();
   }
 
   tools() {
     const { data, view } = this;
     const redraw = () => this.drawFrame();
-    return h("div.tools", null,
+    return h(
+      "div.tools",
+      null,
       switcher(data, view),
-      iconButton("copy", "Copy answer", () => copyText(data.content).then(() => toast("Copied")), { disabled: !data.content }),
+      iconButton("copy", "Copy answer", () => copyText(data.content).then(() => toast("Copied")), {
+        disabled: !data.content,
+      }),
       iconButton("redo", "Regenerate", () => view.regenerate(data), { disabled: view.busy() }),
       thumbs(data, redraw),
-      data.trace && h("a.icon-button", { href: `#/trace/${encodeURIComponent(data.trace)}`, title: "Trace: how this answer was made", "aria-label": "Trace of this answer" }, icon("trace")),
-      h("span.cost", null, cost(data)));
+      data.trace &&
+        h(
+          "a.icon-button",
+          {
+            href: `#/trace/${encodeURIComponent(data.trace)}`,
+            title: "Trace: how this answer was made",
+            "aria-label": "Trace of this answer",
+          },
+          icon("trace"),
+        ),
+      h("span.cost", null, cost(data)),
+    );
   }
 }
 
 function cost({ timings, seconds: known, model }) {
-  const total = known ?? (timings ? Object.entries(timings).reduce((sum, [stage, s]) => (stage.startsWith("layer:") || stage === "total" ? sum : sum + s), 0) : 0);
+  const total =
+    known ??
+    (timings
+      ? Object.entries(timings).reduce(
+          (sum, [stage, s]) => (stage.startsWith("layer:") || stage === "total" ? sum : sum + s),
+          0,
+        )
+      : 0);
   return [model, total ? seconds(total) : ""].filter(Boolean).join(" · ");
 }
 
@@ -123,7 +173,17 @@ function modeLine(answer) {
   return [
     h("span.label", { class: `is-${mode}` }, icon(name), label),
     why && h("span.why", null, why),
-    doubts > 0 && h("span.why", null, icon("warn"), `${count(doubts, "sentence")} marked: no passage supports ${doubts === 1 ? "it" : "them"}`),
+    mode === "generate" &&
+      !doubts &&
+      answer.timings?.check !== undefined &&
+      h("span.why", null, "Every sentence was found in the sources"),
+    doubts > 0 &&
+      h(
+        "span.why",
+        null,
+        icon("warn"),
+        `${count(doubts, "sentence")} marked: no passage supports ${doubts === 1 ? "it" : "them"}`,
+      ),
   ];
 }
 
@@ -132,6 +192,13 @@ function switcher(node, view) {
   const all = view.tree().siblings(node);
   if (all.length < 2) return null;
   const at = all.indexOf(node);
-  const step = (name, label, to) => iconButton(name, label, () => view.show(all[to]), { disabled: !all[to] || view.busy() });
-  return h("span.switcher", { role: "group", "aria-label": "Versions" }, step("left", "Previous version", at - 1), h("span.at", { "aria-label": `Version ${at + 1} of ${all.length}` }, `${at + 1}/${all.length}`), step("right", "Next version", at + 1));
+  const step = (name, label, to) =>
+    iconButton(name, label, () => view.show(all[to]), { disabled: !all[to] || view.busy() });
+  return h(
+    "span.switcher",
+    { role: "group", "aria-label": "Versions" },
+    step("left", "Previous version", at - 1),
+    h("span.at", { "aria-label": `Version ${at + 1} of ${all.length}` }, `${at + 1}/${all.length}`),
+    step("right", "Next version", at + 1),
+  );
 }

@@ -7,6 +7,8 @@ import { Tree } from "../tree.js";
 
 const LOGPROBS = { logprobs: true, top_logprobs: 5 }; // for the trace, which shows what else each token could have been
 
+const DEFAULT = 3; // of length and expertise: left out, so that the server need not say what it does not use
+
 const local = () => `local-${newId()}`;
 const isLocal = (id) => id.startsWith("local-");
 
@@ -22,7 +24,10 @@ export class Session {
 
   static async load(id) {
     const { nodes, title } = await api.conversation(id);
-    return new Session(id, { title, nodes: nodes.map((n) => (n.finish === "cancelled" ? { ...n, state: "stopped" } : n)) });
+    return new Session(id, {
+      title,
+      nodes: nodes.map((n) => (n.finish === "cancelled" ? { ...n, state: "stopped" } : n)),
+    });
   }
 
   /** @param {{model: string, mode: string, length: number, expertise: number}} choice */
@@ -56,16 +61,36 @@ export class Session {
   async generate(user, { model, mode, length, expertise }) {
     if (this.running) return;
     await this.settling;
-    const answer = this.tree.add({ id: local(), parent: user.id, role: "assistant", content: "", model, citations: [], state: "waiting", created: Date.now() / 1000 });
+    const answer = this.tree.add({
+      id: local(),
+      parent: user.id,
+      role: "assistant",
+      content: "",
+      model,
+      citations: [],
+      state: "waiting",
+      created: Date.now() / 1000,
+    });
     this.tree.choose(answer);
     const controller = new AbortController();
     this.running = { answer, controller };
     this.listener?.tree();
     const stored = !isLocal(user.id);
-    const messages = this.tree.lineage(user).filter((n) => n.content).map(({ role, content }) => ({ role, content }));
-    const options = { mode, length, expertise, conversation: this.id, parent: stored ? user.id : user.parent ?? null, regenerate: stored };
+    const messages = this.tree
+      .lineage(user)
+      .filter((n) => n.content)
+      .map(({ role, content }) => ({ role, content }));
+    const options = {
+      mode,
+      ...(length === DEFAULT ? {} : { length }),
+      ...(expertise === DEFAULT ? {} : { expertise }),
+      conversation: this.id,
+      parent: stored ? user.id : (user.parent ?? null),
+      regenerate: stored,
+    };
     try {
-      for await (const chunk of api.chat({ model, messages, idiolect: options, ...LOGPROBS }, controller.signal)) this.take(chunk, user, answer);
+      for await (const chunk of api.chat({ model, messages, idiolect: options, ...LOGPROBS }, controller.signal))
+        this.take(chunk, user, answer);
       answer.state = "done";
     } catch (error) {
       answer.state = error.name === "AbortError" ? "stopped" : "failed";
@@ -112,10 +137,14 @@ export class Session {
       }
       const fresh = nodes.filter((n) => !this.tree.nodes.has(n.id));
       if (isLocal(user.id)) {
-        const found = fresh.filter((n) => n.role === "user" && (n.parent ?? null) === (user.parent ?? null) && n.content === user.content);
+        const found = fresh.filter(
+          (n) => n.role === "user" && (n.parent ?? null) === (user.parent ?? null) && n.content === user.content,
+        );
         if (found.length) this.tree.rename(user, found[found.length - 1].id);
       }
-      const kept = fresh.find((n) => n.role === "assistant" && n.trace === answer.trace) || fresh.filter((n) => n.role === "assistant" && n.parent === user.id).pop();
+      const kept =
+        fresh.find((n) => n.role === "assistant" && n.trace === answer.trace) ||
+        fresh.filter((n) => n.role === "assistant" && n.parent === user.id).pop();
       if (!kept) continue;
       this.tree.rename(answer, kept.id);
       const { trace, mode, why, citations, feedback } = kept;

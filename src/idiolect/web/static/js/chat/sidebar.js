@@ -13,7 +13,12 @@ export class Sidebar {
     this.current = "";
     this.busy = new Set();
     this.list = h("div.list", null, skeleton(5));
-    this.node = h("nav.sidebar", { "aria-label": "Conversations" }, h("button.new", { type: "button", on: { click: fresh } }, icon("plus"), "New conversation"), this.list);
+    this.node = h(
+      "nav.sidebar",
+      { "aria-label": "Conversations" },
+      h("button.new", { type: "button", on: { click: fresh } }, icon("plus"), "New conversation"),
+      this.list,
+    );
   }
 
   async load() {
@@ -21,7 +26,11 @@ export class Sidebar {
       this.items = await api.conversations();
       this.draw();
     } catch (error) {
-      if (!this.items) fill(this.list, failed(error, () => this.load()));
+      if (!this.items)
+        fill(
+          this.list,
+          failed(error, () => this.load()),
+        );
     }
   }
 
@@ -41,19 +50,44 @@ export class Sidebar {
   }
 
   draw() {
-    if (!this.items.length) return fill(this.list, h("p.note", null, "Your conversations will be listed here. They stay on this machine."));
+    if (!this.items.length)
+      return fill(this.list, h("p.note", null, "Your conversations will be listed here. They stay on this machine."));
     const groups = new Map();
     for (const item of this.items) {
       const name = day(item.updated);
       if (!groups.has(name)) groups.set(name, []);
       groups.get(name).push(item);
     }
-    fill(this.list, [...groups].map(([name, items]) => h("section", null, h("h2", null, name), h("ul", null, items.map((item) => h("li", null, this.link(item)))))));
+    fill(
+      this.list,
+      [...groups].map(([name, items]) =>
+        h(
+          "section",
+          null,
+          h("h2", null, name),
+          h(
+            "ul",
+            null,
+            items.map((item) => h("li", null, this.link(item))),
+          ),
+        ),
+      ),
+    );
     this.mark(this.current);
     return undefined;
   }
 
   link(item) {
-    return h("a", { href: format({ tab: "chat", id: item.id }), title: `${item.title || "Untitled"}\n${ago(item.updated)}`, class: this.busy.has(item.id) ? "busy" : "", dataset: { id: item.id }, on: { click: this.picked } }, item.title || "Untitled");
+    return h(
+      "a",
+      {
+        href: format({ tab: "chat", id: item.id }),
+        title: `${item.title || "Untitled"}\n${ago(item.updated)}`,
+        class: this.busy.has(item.id) ? "busy" : "",
+        dataset: { id: item.id },
+        on: { click: this.picked },
+      },
+      item.title || "Untitled",
+    );
   }
 }

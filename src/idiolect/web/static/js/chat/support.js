@@ -2,9 +2,11 @@
 
 import { h } from "../dom.js";
 
-export function unsupported({ unsupported: listed, citations = [], content = "" }) {
-  if (Array.isArray(listed)) return listed.map((s) => (typeof s === "string" ? s : s.text)).filter(Boolean);
-  return citations.filter((c) => c.supported === false && c.quote && content.includes(c.quote)).map((c) => c.quote);
+/** The sentences of an answer that the check could not bear out: [{sentence, why}]. */
+export function unsupported({ notes = [] }) {
+  return (notes || [])
+    .filter((n) => n.code === "unsupported" && n.data?.sentence)
+    .map((n) => ({ sentence: n.data.sentence, why: n.text }));
 }
 
 /** Wrap each unsupported sentence inside `root` in a mark. Sentences are found over node borders, ignoring white space,
@@ -12,13 +14,13 @@ export function unsupported({ unsupported: listed, citations = [], content = "" 
 export function markSentences(root, answer) {
   const sentences = unsupported(answer);
   if (!sentences.length) return;
-  for (const sentence of sentences) {
+  for (const { sentence, why } of sentences) {
     const { text, at } = letters(root);
     const wanted = strip(sentence);
     if (!wanted) continue;
     const from = text.indexOf(wanted);
     if (from < 0) continue;
-    wrap(at, from, from + wanted.length);
+    wrap(at, from, from + wanted.length, why);
   }
 }
 
@@ -27,7 +29,9 @@ const strip = (text) => [...text.replace(/\[\d+(,\s*\d+)*\]/g, "")].filter((c) =
 
 /** The letters of the visible text, each with the text node and offset it came from; chips are left out. */
 function letters(root) {
-  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT, (n) => (n.parentElement.closest(".cite") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT));
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT, (n) =>
+    n.parentElement.closest(".cite") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT,
+  );
   let text = "";
   const at = [];
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
@@ -40,7 +44,7 @@ function letters(root) {
   return { text, at };
 }
 
-function wrap(at, from, to) {
+function wrap(at, from, to, why) {
   const runs = []; // one per text node
   for (const [node, i] of at.slice(from, to)) {
     const last = runs[runs.length - 1];
@@ -55,7 +59,7 @@ function wrap(at, from, to) {
   for (const { node, start, end } of runs) {
     const piece = node.splitText(start);
     piece.splitText(end - start);
-    const mark = h("span.doubt", { title: "No passage supports this sentence" });
+    const mark = h("span.doubt", { title: `Not supported: ${why}` });
     piece.replaceWith(mark);
     mark.append(piece);
   }

@@ -21,11 +21,27 @@ export class ChatView {
     this.composer = new Composer({ send: (text) => this.ask(text), stop: () => this.session?.stop() });
     this.sidebar = new Sidebar({ fresh: () => this.fresh(), picked: () => this.drawer(false) });
     this.column = h("div.column", { role: "log", "aria-label": "Conversation", "aria-relevant": "additions" });
-    this.latest = h("button.latest", { type: "button", hidden: true, "aria-label": "Jump to the latest", title: "Jump to the latest", on: { click: () => this.toEnd(true) } }, icon("chevron"));
+    this.latest = h(
+      "button.latest",
+      {
+        type: "button",
+        hidden: true,
+        "aria-label": "Jump to the latest",
+        title: "Jump to the latest",
+        on: { click: () => this.toEnd(true) },
+      },
+      icon("chevron"),
+    );
     this.scroller = h("div.scroller", { on: { scroll: () => this.scrolled() } }, this.column);
     this.welcome = h("div.welcome");
     this.scrim = h("div.scrim", { on: { click: () => this.drawer(false) } });
-    this.main = h("div.conversation", null, this.welcome, this.scroller, h("div.dock", null, this.latest, this.composer.node));
+    this.main = h(
+      "div.conversation",
+      null,
+      this.welcome,
+      this.scroller,
+      h("div.dock", null, this.latest, this.composer.node),
+    );
     this.node = h("div.chat", null, this.sidebar.node, this.scrim, this.main);
     this.node.classList.toggle("folded", saved("folded", false) === true);
     this.follow = true; // the end of a growing answer stays in view
@@ -63,7 +79,12 @@ export class ChatView {
       if (this.wanted === id) this.use(session);
     } catch (error) {
       if (this.wanted !== id) return undefined;
-      fill(this.column, error.status === 404 ? empty("none", "No such conversation", "It is not in this server's store.") : failed(error, () => this.open(id)));
+      fill(
+        this.column,
+        error.status === 404
+          ? empty("none", "No such conversation", "It is not in this server's store.")
+          : failed(error, () => this.open(id)),
+      );
     }
     return undefined;
   }
@@ -74,7 +95,12 @@ export class ChatView {
     this.turns.clear();
     fill(this.column);
     this.follow = true;
-    if (session) session.listener = { tree: () => this.draw(), delta: (node, text) => this.delta(node, text), changed: (node) => this.changed(node) };
+    if (session)
+      session.listener = {
+        tree: () => this.draw(),
+        delta: (node, text) => this.delta(node, text),
+        changed: (node) => this.changed(node),
+      };
     this.draw();
     if (session) this.toEnd();
   }
@@ -182,7 +208,10 @@ export class ChatView {
 
   toEnd(smooth = false) {
     this.follow = true;
-    this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: smooth && !matchMedia("(prefers-reduced-motion: reduce)").matches ? "smooth" : "instant" });
+    this.scroller.scrollTo({
+      top: this.scroller.scrollHeight,
+      behavior: smooth && !matchMedia("(prefers-reduced-motion: reduce)").matches ? "smooth" : "instant",
+    });
   }
 
   scrolled() {
@@ -200,12 +229,51 @@ export class ChatView {
     const model = modelOf(info);
     if (!documents?.count) {
       const { folder, indexing } = documents || {};
-      const what = indexing ? "They are being read right now." : folder ? ["Put files into ", h("code", null, folder), ", or start again with ", h("code", null, "idiolect up FOLDER"), "."] : ["Start again with ", h("code", null, "idiolect up FOLDER"), " to ask your own files."];
-      return fill(this.welcome, h("div.hero", null, h("h1", null, "No documents yet"), h("p", null, what), !folder && h("p.note", null, "Until then you talk to the bare model.")));
+      const what = indexing
+        ? "They are being read right now."
+        : folder
+          ? [
+              "Put files into ",
+              h("code", null, folder),
+              ", or start again with ",
+              h("code", null, "idiolect up FOLDER"),
+              ".",
+            ]
+          : ["Start again with ", h("code", null, "idiolect up FOLDER"), " to ask your own files."];
+      return fill(
+        this.welcome,
+        h(
+          "div.hero",
+          null,
+          h("h1", null, "No documents yet"),
+          h("p", null, what),
+          !folder && h("p.note", null, "Until then you talk to the bare model."),
+        ),
+      );
     }
-    return fill(this.welcome, h("div.hero", null, h("h1", null, "Ask your documents"),
-      h("p", null, count(documents.count, "document"), documents.chunks ? `, ${count(documents.chunks, "passage")}` : "", documents.folder ? [" in ", h("code", null, documents.folder)] : ""),
-      model?.default_mode === "quote" && !isPlain(model) && h("p.note", null, "Answers are quotes, word for word", model.why ? `: ${model.why}.`.replace("..", ".") : ".")));
+    return fill(
+      this.welcome,
+      h(
+        "div.hero",
+        null,
+        h("h1", null, "Ask your documents"),
+        h(
+          "p",
+          null,
+          count(documents.count, "document"),
+          documents.chunks ? `, ${count(documents.chunks, "passage")}` : "",
+          documents.folder ? [" in ", h("code", null, documents.folder)] : "",
+        ),
+        model?.default_mode === "quote" &&
+          !isPlain(model) &&
+          h(
+            "p.note",
+            null,
+            "Answers are quotes, word for word",
+            model.why ? `: ${model.why}.`.replace("..", ".") : ".",
+          ),
+      ),
+    );
   }
 
   // ------------------------------------------------------------------------------------------------- drawer, keys

@@ -12,9 +12,22 @@ export class DocumentsView {
   constructor() {
     this.files = new Files();
     this.playground = new Playground();
-    this.links = Object.entries(PARTS).map(([id, name]) => h("a", { href: format({ tab: "documents", id }), dataset: { id } }, name));
+    this.links = Object.entries(PARTS).map(([id, name]) =>
+      h("a", { href: format({ tab: "documents", id }), dataset: { id } }, name),
+    );
     this.head = h("p.lead");
-    this.node = h("div.documents", null, h("div.column", null, h("header", null, h("h1", null, "Documents"), this.head), h("nav.segments", { "aria-label": "Parts of this view" }, this.links), this.files.node, this.playground.node));
+    this.node = h(
+      "div.documents",
+      null,
+      h(
+        "div.column",
+        null,
+        h("header", null, h("h1", null, "Documents"), this.head),
+        h("nav.segments", { "aria-label": "Parts of this view" }, this.links),
+        this.files.node,
+        this.playground.node,
+      ),
+    );
     this.files.summary = (...parts) => fill(this.head, ...parts);
     this.visible = false;
     onServer(() => this.routed(route()));

@@ -40,15 +40,48 @@ export class TraceView {
       this.draw();
     } catch (error) {
       this.items = null;
-      fill(this.list, failed(error, () => this.load()));
+      fill(
+        this.list,
+        failed(error, () => this.load()),
+      );
     }
   }
 
   draw() {
     const none = !this.items.length;
-    fill(this.list, h("h2", null, "Recent answers"), none ? h("p.note", null, "Every answer of this server, from the page or the API, will be listed here.") : h("ul", null, this.items.map((t) => h("li", null, h("a", { href: format({ tab: "trace", id: t.trace }), dataset: { id: t.trace } },
-      h("span.q", null, t.question || "(no question)"),
-      h("span.meta", null, [t.mode, typeof t.seconds === "number" ? seconds(t.seconds) : "not finished", t.tokens ? count(t.tokens, "token") : "", ago(t.started)].filter(Boolean).join(" · ")))))));
+    fill(
+      this.list,
+      h("h2", null, "Recent answers"),
+      none
+        ? h("p.note", null, "Every answer of this server, from the page or the API, will be listed here.")
+        : h(
+            "ul",
+            null,
+            this.items.map((t) =>
+              h(
+                "li",
+                null,
+                h(
+                  "a",
+                  { href: format({ tab: "trace", id: t.trace }), dataset: { id: t.trace } },
+                  h("span.q", null, t.question || "(no question)"),
+                  h(
+                    "span.meta",
+                    null,
+                    [
+                      t.mode,
+                      typeof t.seconds === "number" ? seconds(t.seconds) : "not finished",
+                      t.tokens ? count(t.tokens, "token") : "",
+                      ago(t.started),
+                    ]
+                      .filter(Boolean)
+                      .join(" · "),
+                  ),
+                ),
+              ),
+            ),
+          ),
+    );
     this.mark();
     if (!this.id) this.open("");
   }
@@ -63,7 +96,20 @@ export class TraceView {
   async open(id) {
     this.drawn = false;
     if (!id) {
-      fill(this.detail, this.items && !this.items.length ? empty("trace", "No answers yet", "Ask something in Chat; its trace shows the exact prompt, the passages and every token.") : empty("trace", "A glass box", "Pick an answer to see the exact prompt, the passages with their scores, the time of each stage, and how sure the model was of every token."));
+      fill(
+        this.detail,
+        this.items && !this.items.length
+          ? empty(
+              "trace",
+              "No answers yet",
+              "Ask something in Chat; its trace shows the exact prompt, the passages and every token.",
+            )
+          : empty(
+              "trace",
+              "A glass box",
+              "Pick an answer to see the exact prompt, the passages with their scores, the time of each stage, and how sure the model was of every token.",
+            ),
+      );
       return;
     }
     if (server.state !== "ready") return;
@@ -72,11 +118,25 @@ export class TraceView {
     try {
       const trace = await api.trace(id);
       if (this.id === id) {
-        fill(this.detail, h("a.back", { href: "#/trace" }, icon("left"), "All answers"), detail(trace, this.items?.find((t) => t.trace === id)));
+        fill(
+          this.detail,
+          h("a.back", { href: "#/trace" }, icon("left"), "All answers"),
+          detail(
+            trace,
+            this.items?.find((t) => t.trace === id),
+          ),
+        );
         this.detail.scrollTop = 0;
       }
     } catch (error) {
-      if (this.id === id) fill(this.detail, h("a.back", { href: "#/trace" }, icon("left"), "All answers"), error.status === 404 ? empty("none", "No such trace", "It is not in this server's store.") : failed(error, () => this.open(id)));
+      if (this.id === id)
+        fill(
+          this.detail,
+          h("a.back", { href: "#/trace" }, icon("left"), "All answers"),
+          error.status === 404
+            ? empty("none", "No such trace", "It is not in this server's store.")
+            : failed(error, () => this.open(id)),
+        );
     }
   }
 }
