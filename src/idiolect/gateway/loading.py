@@ -37,7 +37,7 @@ def load(app: App) -> None:
             documents.result()
     prints = [f"{name} {prompts.load(name).version}" for name in prompts.names()]
     if local is not None:
-        prints.append(f"{local.id} {local.model.source.sha256}")
+        prints.append(f"{local.id} {sorted(local.model.source.sha256.items())}")
         _serve(app, local, local.id, "model", local.context, local.model.sampling)
     for id, upstream in config.upstreams.items():
         prints.append(f"{id} {upstream.url} {upstream.model}")

@@ -2,9 +2,9 @@
 
 Rows of a trace: `call` (the root: what was asked, by whom, with which settings; its chain holds the messages), one
 row per event (`started`, `prompted`, `retrieved`, `mode`, `tokens`, `cited`, `timing`, `note`, `finished`), `failed`
-when an exception or a cancellation ended it, and `done` with the totals. The root is in the store before the caller
-sees the first token, and the whole trace before the caller sees the end; everything between is written behind. An
-answer from the exact cache is in the store already, so the record of its replay is written behind as a whole.
+when an exception or a cancellation ended it, and `done` with the totals. The root is given to the store at once, the
+rest is written behind, and all of it is committed before the caller sees the end: no token waits for the disk, and no
+finished answer can be lost. An answer from the exact cache is in the store already, so its replay waits for nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from idiolect.core.call import (
 from idiolect.core.errors import IdiolectError
 from idiolect.gateway import wire
 from idiolect.gateway.recorder import Recorder
-from idiolect.gateway.streams import closing, visible
+from idiolect.gateway.streams import closing
 
 
 def question(call: Call) -> str:
@@ -74,16 +74,13 @@ class Trace:
         recorder, trace = self.recorder, ctx.trace
         begin = time.perf_counter()
         summary = _Summary(call.model)
-        rooted: asyncio.Future[Any] | None = recorder.commit_soon("call", root(call, ctx), trace, call.messages)
+        rooted = recorder.commit_soon("call", root(call, ctx), trace, call.messages)
         left, closed, replay = call.n, False, False
         try:
             async with closing(next(call, ctx)) as events:
                 async for event in events:
                     if isinstance(event, Note) and event.code == "cache":
                         replay = True
-                    if rooted is not None and visible(event) and not replay:
-                        await rooted
-                        rooted = None
                     recorder.event(trace, event)
                     summary.add(event)
                     if isinstance(event, Finished):
@@ -101,8 +98,10 @@ class Trace:
                 recorder.put("failed", _failure(error), trace)
             raise
         finally:
-            if rooted is not None and not rooted.done():
-                rooted.cancel()  # nobody waits for it now; the row is written all the same
+            if rooted.done() and not rooted.cancelled():
+                rooted.exception()  # seen: a store that cannot be written fails the commit at the end as well
+            else:
+                rooted.cancel()  # nobody waits for it; the row is written all the same
             if not closed:
                 recorder.put("done", summary.payload(time.perf_counter() - begin), trace)
 
