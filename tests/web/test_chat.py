@@ -31,6 +31,8 @@ def test_an_answer_cites_and_a_citation_opens_at_its_span(page: Any, server: Ser
     chips = answer.locator("button.cite")
     assert chips.count() >= 1
     assert "Quoted from your documents" in answer.locator(".mode").inner_text()
+    answer.locator(".mode summary").click()
+    assert server.get("api/info")["models"][0]["why"] in answer.locator(".mode").inner_text()
     assert "move into the next year" in answer.inner_text()
     cited = {c["number"]: c for c in conversation(page, server)["nodes"][-1]["citations"]}
     for i in range(chips.count()):

@@ -36,7 +36,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
         served = {
             "hostile": Speaker(HOSTILE),
             "breaks": Speaker(("One. ", "Two. ", "Three."), error=broke, fail_after=2),
-            "slow": Speaker(tuple(f"word{i} " for i in range(200)), pace=0.01),
+            "slow": Speaker(tuple(f"word{i} " for i in range(200)), pace=0.005),
         }
         config = AppConfig(store=str(tmp_path / f"store{len(running)}"), http=HttpConfig(port=0, **http))
         running.append(Running(App(config, {id: Served(id, h, "model") for id, h in served.items()}), STATIC))

@@ -170,9 +170,12 @@ function modeLine(answer) {
   const [name, label] = MODE[mode];
   const why = answer.why || answer.mode?.why || "";
   const doubts = mode === "generate" ? unsupported(answer).length : 0;
+  const said = h("span.label", { class: `is-${mode}` }, icon(name), label);
   return [
-    h("span.label", { class: `is-${mode}` }, icon(name), label),
-    why && h("span.why", null, why),
+    !why || mode === "refuse"
+      ? said
+      : h("details", null, h("summary", null, said, h("small", null, "why?")), h("p", null, because(why))),
+    mode === "refuse" && why && h("span.why", null, why),
     mode === "generate" &&
       !doubts &&
       answer.timings?.check !== undefined &&
@@ -186,6 +189,8 @@ function modeLine(answer) {
       ),
   ];
 }
+
+const because = (why) => `Because ${why}.`.replace("Because asked for; ", "You asked for this mode. By itself: ");
 
 /** "2/3" with arrows, when a turn has siblings. */
 function switcher(node, view) {

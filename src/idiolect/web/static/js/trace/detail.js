@@ -33,7 +33,7 @@ export function detail(trace, row) {
   const notes = of("note");
   const facts = [
     ["Model", last("started")?.model || row?.model || call?.model],
-    ["Mode", mode && [mode.mode, mode.why && h("small", null, mode.why)]],
+    ["Mode", mode?.mode],
     ["Ended", finished?.reason || (fault ? (fault.code === "cancelled" ? "stopped" : "failed") : "")],
     [
       "Prompt",
@@ -61,6 +61,7 @@ export function detail(trace, row) {
         .filter(([, value]) => value)
         .map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))),
     ),
+    mode?.why && h("p.note.gap", null, `Mode: ${mode.why}.`),
     fault &&
       (fault.code === "cancelled"
         ? h("p.note.gap", null, "Stopped: ", fault.message)

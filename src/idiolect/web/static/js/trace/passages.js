@@ -27,6 +27,7 @@ export function passages({ query, passages: found }, question) {
 
 /** A passage with its place and scores; also used by the search playground. */
 export function passageCard(passage, ranges) {
+  const text = passage.text.replace(/\n\s*\n/g, "\n"); // a preview: blank lines would push the words out of it
   return h(
     "li.passage-card",
     null,
@@ -36,7 +37,7 @@ export function passageCard(passage, ranges) {
       h("span.path", null, passage.document),
       place(passage) && h("span.where", null, place(passage)),
     ),
-    h("p.text", null, isMarkdown(passage.document) ? dimmed(passage.text) : passage.text),
+    h("p.text", null, isMarkdown(passage.document) ? dimmed(text) : text),
     scoreBars(passage.scores, ranges),
   );
 }
