@@ -100,10 +100,16 @@ def test_progress_is_silent_in_a_pipe() -> None:
 
 def test_progress_draws_on_a_terminal() -> None:
     pty = pytest.importorskip("pty")
-    code = "from idiolect.core.progress import progress\nwith progress('weighing', 3, 'B') as p: p.update(done=3)"
+    code = (
+        "import time\nfrom idiolect.core.progress import progress\n"
+        "with progress('weighing', 3000, 'B') as a, progress('counting', unit='files') as b:\n"
+        " a.update(done=2000); b.advance(7); time.sleep(0.5)"
+    )
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", code], stderr=theirs, stdout=subprocess.DEVNULL, check=True)
     os.close(theirs)
     drawn = os.read(ours, 65536)
     os.close(ours)
     assert b"weighing" in drawn
+    assert b"2.0 kB/3.0 kB" in drawn
+    assert b"7 files" in drawn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from pathlib import Path
@@ -70,14 +71,18 @@ def up(
 
 
 def _tell(address: str, app: App, open_page: bool) -> None:
-    """Say each stage as it begins, then where the page is."""
-    said = "starting"
+    """Say each stage as it begins, and every ten seconds how far it is; then where the page is."""
+    said, at = {"starting", "ready"}, time.monotonic()
+    bars = sys.stderr.isatty()  # there, the index draws a bar of its own
     while not app.is_ready:
-        if app.failure is not None or app.stage == "stopping":
+        stage = app.stage
+        if app.failure is not None or stage == "stopping":
             return  # the main thread says why
-        if app.stage not in (said, "ready"):
-            said = app.stage
-            show.say(f"{said} ...")
+        name, _, far = stage.partition(":")
+        if name not in said or (far and not bars and time.monotonic() - at > 10):
+            show.say(f"{name if name not in said else stage} ...")
+            said.add(name)
+            at = time.monotonic()
         time.sleep(0.02)
     if app.library is not None:
         _documents(app)

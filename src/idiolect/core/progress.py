@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,23 +75,60 @@ def _nothing(*_: object) -> None:
 def _terminal(title: str, total: float | None, unit: str) -> tuple[Sink, Callable[[], None]]:
     if not sys.stderr or not sys.stderr.isatty():
         return _nothing, _nothing
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-    from rich.progress import TransferSpeedColumn as Speed
-
-    amount: list[ProgressColumn]
-    if unit == "B":
-        amount = [DownloadColumn(), Speed()]
-    else:
-        amount = [TextColumn("{task.completed:.0f}{task.fields[of]} " + unit)]
-    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), *amount, TimeRemainingColumn()]
-    live = Bar(*columns, TextColumn("[dim]{task.fields[note]}"), console=Console(stderr=True), transient=True)
-    task = live.add_task(title, total=total, note="", of="")
-    live.start()
+    bars = _join()
+    task = bars.add_task(title, total=total, unit=unit, note="")
 
     def show(report: Report) -> None:
-        of = "" if report.total is None else f"/{report.total:.0f}"
-        live.update(task, completed=report.done, total=report.total, note=report.note, of=of)
+        bars.update(task, completed=report.done, total=report.total, note=report.note)
 
-    return show, live.stop
+    def close() -> None:
+        bars.remove_task(task)
+        _leave()
+
+    return show, close
+
+
+# One display for the process: threads that load and index at the same time would draw over each other's bars.
+_lock = threading.Lock()
+_bars: Any = None
+_users = 0
+
+
+def _join() -> Any:
+    global _bars, _users  # noqa: PLW0603
+    with _lock:
+        if _bars is None:
+            _bars = _display()
+            _bars.start()
+        _users += 1
+        return _bars
+
+
+def _leave() -> None:
+    global _bars, _users  # noqa: PLW0603
+    with _lock:
+        _users -= 1
+        if _users == 0:
+            _bars.stop()
+            _bars = None
+
+
+def _display() -> Any:
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class Amount(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            if task.fields["unit"] == "B":
+                of = "" if task.total is None else f"/{decimal(int(task.total))}"
+                speed = f" {decimal(int(task.speed))}/s" if task.speed else ""
+                return Text(f"{decimal(int(task.completed))}{of}{speed}")
+            of = "" if task.total is None else f"/{task.total:.0f}"
+            return Text(f"{task.completed:.0f}{of} {task.fields['unit']}")
+
+    words = TextColumn("{task.description}", markup=False)
+    note = TextColumn("{task.fields[note]}", markup=False, style="dim")
+    return Bars(words, BarColumn(), Amount(), TimeRemainingColumn(), note, console=Console(stderr=True), transient=True)
