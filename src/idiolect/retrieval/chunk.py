@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -223,5 +224,5 @@ def measure(text: str) -> Callable[[int, int], int]:
     wide = np.zeros(len(points), np.bool_)
     for low, high in WIDE:
         wide |= (points >= low) & (points <= high)
-    sums = np.concatenate([[0], np.cumsum(1 + 3 * wide.astype(np.int64))]).tolist()
+    sums = array("i", np.concatenate([[0], np.cumsum(1 + 3 * wide.astype(np.int32))]).astype(np.int32).tobytes())
     return lambda start, stop: sums[stop] - sums[start]

@@ -56,6 +56,13 @@ class LibraryConfig:
     rrf_k: float = 60.0
     depth: int = 100  # ranks of each ranker that are fused
 
+    def __post_init__(self) -> None:
+        bounds = {"k1": (0, 100), "b": (0, 1), "rrf_k": (0, 1e6), "depth": (1, 1e6), "max_bytes": (1, 1e15)}
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise BadInput(f"{name} is {value}", hint=f"give a value from {low:g} to {high:g}", param=name)
+
 
 class Library:
     """Open one with `Library.open`; close it with `close()` or `with`."""
@@ -244,7 +251,11 @@ class Library:
             status = file.stat()
             if stamp is None or status.st_size != stamp[0]:
                 return "stale"
-            return "fresh" if status.st_mtime_ns == stamp[1] or files.sha256_file(file) == stamp[2] else "stale"
+            if status.st_mtime_ns != stamp[1]:
+                if files.sha256_file(file) != stamp[2]:
+                    return "stale"
+                self._stamps[path] = (status.st_size, status.st_mtime_ns, stamp[2])  # ask the hash once
+            return "fresh"
         except FileNotFoundError:
             return "gone"
         except OSError:

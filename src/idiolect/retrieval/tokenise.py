@@ -28,7 +28,7 @@ RUN = regex.compile(rf"[{UNSPACED}]")
 CLUSTER = regex.compile(r"\P{M}\p{M}*|\p{M}+")
 POSSESSIVE = re.compile(r"['\u2019]s\b")
 HUMP = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]{2}")
-NAME = re.compile(r"[A-Za-z0-9]+")
+CAMEL = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z0-9]*?(?:{HUMP.pattern})[A-Za-z0-9]*")
 PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 CACHE_SIZE = 1 << 20  # words; each costs about 150 bytes
 
@@ -100,15 +100,17 @@ class Tokeniser:
     def _words(self, text: str) -> list[str]:
         parts: list[str] = []
         if HUMP.search(text):
-            for name in NAME.findall(text):
-                if HUMP.search(name):
-                    parts.extend(p.lower() for p in PART.findall(name))
+            for name in CAMEL.findall(text):
+                parts.extend(p.lower() for p in PART.findall(name))
         if text.isascii():
             words = ASCII_WORD.findall(POSSESSIVE.sub("", text.lower()))
             return words + parts if parts else words
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        found = WORD.findall(POSSESSIVE.sub("", folded.translate(self._accents)))
+        if not RUN.search(folded):
+            return found + parts if parts else found
         words = []
-        for word in WORD.findall(POSSESSIVE.sub("", folded.translate(self._accents))):
+        for word in found:
             if RUN.search(word):
                 clusters = CLUSTER.findall(word)
                 words.extend(clusters)

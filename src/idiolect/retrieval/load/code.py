@@ -31,7 +31,7 @@ ARROW = re.compile(
 )
 C_LIKE = re.compile(
     r"^(?P<indent>[ \t]*)(?!(?:return|else|if|for|while|switch|case|new|throw|delete|goto)\b)"
-    r"(?:[\w:<>,*&\[\]~]+[ \t]+[*&]*)+(?P<name>[\w:~]+)\s*\([^;{}]{0,400}\)[^;{}()]{0,80}\{",
+    r"(?:[\w:<>,*&\[\]~]+[ \t]+)+[*&]*(?P<name>[\w:~]+)\s*\([^;{}]{0,400}\)[^;{}()]{0,80}\{",
     re.MULTILINE,
 )
 C_FAMILY = frozenset((".c", ".h", ".cc", ".cpp", ".hpp", ".cs", ".java", ".php", ".dart", ".zig"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-import unicodedata
+import re
 
 from idiolect.core.errors import CorruptFile
 
@@ -15,7 +15,7 @@ BOMS = (  # the longer first: a UTF-32 mark begins with a UTF-16 one
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 SAMPLE = 64 << 10  # bytes that the guess reads
-ALLOWED_CONTROLS = frozenset("\t\n\v\f\r\x1b\x85")
+CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]")  # all but white space and escape
 
 
 def decode(raw: bytes, path: str, hint: str | None = None) -> str:
@@ -27,7 +27,7 @@ def decode(raw: bytes, path: str, hint: str | None = None) -> str:
     """
     text = _decode(raw, path, hint)
     sample = text[:SAMPLE]
-    controls = sum(unicodedata.category(c) == "Cc" and c not in ALLOWED_CONTROLS for c in sample)
+    controls = len(CONTROLS.findall(sample))
     if controls > max(2, len(sample) // 200) or "\0" in sample:
         raise CorruptFile(f"{path} holds binary data, not text", hint="exclude it, or give it its true suffix")
     return text.replace("\r\n", "\n").replace("\r", "\n")
