@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -56,6 +57,25 @@ def test_damaged_weights_are_not_called_here(cache: Path, capsys: pytest.Capture
     gguf.write_bytes(b"GGUF cut short")
     found = findings(capsys)
     assert (found["language model"]["state"], found["encoder"]["state"]) == ("note", "ok")
+
+
+def test_a_flipped_bit_is_found(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from idiolect import models
+    from idiolect.commands.models import folder
+    from idiolect.models.sources import package
+
+    own = folder(models.EMBEDDED_ENCODER)
+    own.mkdir(parents=True)
+    (own / "weights").write_bytes(b"0123")
+    _, _, wanted = package.parse(models.EMBEDDED_ENCODER)
+    hashes = {"weights": hashlib.sha256(b"0123").hexdigest()}
+    manifest = {"sha256": wanted, "files": {"weights": 4}, "hashes": hashes}
+    (own / package.MANIFEST).write_text(json.dumps(manifest))
+    assert findings(capsys)["encoder"]["state"] == "ok"
+    (own / "weights").write_bytes(b"0133")
+    found = findings(capsys)["encoder"]
+    assert found["state"] == "problem"
+    assert str(own) in found["advice"]
 
 
 def test_a_full_disk_and_a_folder_that_cannot_be_made(

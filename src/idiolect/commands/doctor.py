@@ -108,18 +108,22 @@ def _folders() -> list[Finding]:
 
 
 def _weights() -> list[Finding]:
-    from idiolect.commands.models import embedded, here
+    from idiolect.commands.models import embedded, folder, here
+    from idiolect.models.sources.package import damaged
 
     found = []
     for what, source in embedded():
         try:
-            whole = here(source)
-        except IdiolectError:  # no cache folder: `_folders` says so
-            whole = False
-        if whole:
-            found.append(Finding(what, "ok", f"{source}, whole and with the pinned hash"))
-        else:
+            wrong = damaged(folder(source)) if here(source) else "missing"
+        except (IdiolectError, OSError):  # no cache folder: `_folders` says so
+            wrong = "missing"
+        if wrong is None:
+            found.append(Finding(what, "ok", f"{source}, every byte as fetched"))
+        elif wrong == "missing":
             found.append(Finding(what, "note", f"{source} is not here", "run once, online: idiolect models fetch"))
+        else:
+            advice = f"delete {folder(source)} and run: idiolect models fetch"
+            found.append(Finding(what, "problem", f"{source} is damaged: {wrong}", advice))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App
@@ -87,10 +88,17 @@ def embedded() -> tuple[tuple[str, str], ...]:
 
 
 def here(source: str) -> bool:
-    """Whether a package source is in the cache, whole and with the hash it should have. Nothing is fetched."""
-    from idiolect.core.files import cache_dir
+    """Whether a package source is in the cache, whole and of the hash it should have. Nothing is fetched."""
     from idiolect.models.sources.package import parse, whole
 
-    name, version, wanted = parse(source)
-    found = whole(cache_dir() / "packages" / f"{name}-{version}")
-    return found is not None and wanted in (None, found)
+    found = whole(folder(source))
+    return found is not None and parse(source)[2] in (None, found)
+
+
+def folder(source: str) -> Path:
+    """Where a package source is kept."""
+    from idiolect.core.files import cache_dir
+    from idiolect.models.sources.package import parse
+
+    name, version, _ = parse(source)
+    return cache_dir() / "packages" / f"{name}-{version}"

