@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -98,6 +99,14 @@ class Server:
             time.sleep(0.05)
         self.port = int(port_file.read_text())
         time.sleep(1.0)
+
+    def cpu(self) -> float:
+        """Seconds of processor time that the process has used (0 where there is no /proc)."""
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        if not stat.exists():
+            return 0.0
+        fields = stat.read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         self.process.terminate()
@@ -208,6 +217,7 @@ def run(args: argparse.Namespace) -> Result:
     kinds = ("direct", "ours first", "ours", "rival first", "rival")
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     cached: list[float] = []
+    cpu = {"ours": 0.0, "rival": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         servers = {side: Server(side, Path(folder), args.tokens, args.pace) for side in ("ours", "rival")}
         try:
@@ -215,7 +225,9 @@ def run(args: argparse.Namespace) -> Result:
             for _ in range(args.rounds):
                 seconds["direct"] += asyncio.run(directly(*shape))
                 for side, server in servers.items():
+                    before = server.cpu()
                     first, end = asyncio.run(through(server.port, *shape))
+                    cpu[side] += server.cpu() - before
                     seconds[f"{side} first"] += first
                     seconds[side] += end
                 cached += asyncio.run(hits(servers["ours"].port, 200))
@@ -230,6 +242,10 @@ def run(args: argparse.Namespace) -> Result:
     p50, p99 = show("ours, whole request", seconds["ours"])
     show("minimal SSE, first token", seconds["rival first"])
     rival, _ = show("minimal SSE, whole request", seconds["rival"])
+    asked = args.rounds * args.streams * (args.requests + 1)
+    each = {side: f"{1e3 * seconds / asked:.2f} ms" for side, seconds in cpu.items()}
+    print(f"processor time per request: ours {each['ours']}, minimal SSE {each['rival']}")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     hit, _ = show("exact-cache hit, over HTTP", cached)
     p50, p99, rival = p50 - slop, p99 - slop, rival - slop
     return Result(

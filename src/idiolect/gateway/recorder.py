@@ -24,6 +24,7 @@ from idiolect.core.store import NewEvent, Store, StoredEvent
 from idiolect.gateway import wire
 
 log = logging.getLogger(__name__)
+URGENT = 0.03  # seconds
 
 
 @dataclass(slots=True)
@@ -46,13 +47,25 @@ class Recorder:
         self._queue: deque[_Row] = deque()
         self._order = threading.Lock()  # rows reach the store in the order in which they were put
         self._some = threading.Event()  # there is something to write
+        self._urgent = threading.Event()  # and soon
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
-    def put(self, kind: str, payload: Mapping[str, Any], trace: str, messages: Sequence[Message] | None = None) -> None:
-        """Write a row soon. `messages`, when given, are kept as a chain that the row points at."""
+    def put(
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        trace: str,
+        messages: Sequence[Message] | None = None,
+        *,
+        urgent: bool = False,
+    ) -> None:
+        """Write a row within the window, an urgent one within `URGENT` seconds. `messages`, when given, are kept as a
+        chain that the row points at."""
         self._queue.append(_Row(kind, payload, trace, messages))
+        if urgent:
+            self._urgent.set()
         self._some.set()
 
     def event(self, trace: str, event: Event) -> None:
@@ -106,6 +119,7 @@ class Recorder:
     def close(self) -> None:
         """Write what is left and stop."""
         self._closing.set()
+        self._urgent.set()
         self._some.set()
         self._thread.join(timeout=10)
         self.flush()
@@ -113,7 +127,9 @@ class Recorder:
     def _run(self) -> None:
         while not self._closing.is_set():
             self._some.wait()
-            self._closing.wait(self._window)
+            if self._urgent.wait(self._window):
+                self._closing.wait(URGENT)  # others may come: one commit for all of them
+            self._urgent.clear()
             self._some.clear()
             with self._order:
                 self._drain()

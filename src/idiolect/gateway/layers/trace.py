@@ -2,9 +2,9 @@
 
 Rows of a trace: `call` (the root: what was asked, by whom, with which settings; its chain holds the messages), one
 row per event (`started`, `prompted`, `retrieved`, `mode`, `tokens`, `cited`, `timing`, `note`, `finished`), `failed`
-when an exception or a cancellation ended it, and `done` with the totals. The root is given to the store at once, the
-rest is written behind, and all of it is committed before the caller sees the end: no token waits for the disk, and no
-finished answer can be lost. An answer from the exact cache is in the store already, so its replay waits for nothing.
+when an exception or a cancellation ended it, and `done` with the totals. The root is written within moments, the rest
+behind, and all of it is committed before the caller sees the end: no token waits for the disk, and no finished answer
+can be lost. An answer from the exact cache is in the store already, so its replay waits for nothing.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Trace:
         recorder, trace = self.recorder, ctx.trace
         begin = time.perf_counter()
         summary = _Summary(call.model)
-        rooted = recorder.commit_soon("call", root(call, ctx), trace, call.messages)
+        recorder.put("call", root(call, ctx), trace, call.messages, urgent=True)
         left, closed, replay = call.n, False, False
         try:
             async with closing(next(call, ctx)) as events:
@@ -98,10 +98,6 @@ class Trace:
                 recorder.put("failed", _failure(error), trace)
             raise
         finally:
-            if rooted.done() and not rooted.cancelled():
-                rooted.exception()  # seen: a store that cannot be written fails the commit at the end as well
-            else:
-                rooted.cancel()  # nobody waits for it; the row is written all the same
             if not closed:
                 recorder.put("done", summary.payload(time.perf_counter() - begin), trace)
 
