@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -32,14 +31,16 @@ def run(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_is_quick() -> None:
+    """Under half a second of the processor's time: the wall clock of a busy machine says nothing about us."""
     seconds = []
     for _ in range(5):
-        begin = time.perf_counter()
+        before = os.times()
         done = run("--help")
-        seconds.append(time.perf_counter() - begin)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
         assert done.returncode == 0
         assert done.stderr == ""
-    assert min(seconds) < 0.5, seconds
+    assert 0 < min(seconds) < 0.5, seconds
 
 
 @pytest.mark.parametrize("command", COMMANDS)
