@@ -82,7 +82,7 @@ def test_folder_that_vanishes_and_returns(library: Library, tmp_path: Path) -> N
         library.folder.rename(tmp_path / "away")
         eventually(lambda: watcher.error)
         assert library.search("lighthouse")[0].freshness == "gone"  # an unmounted disk does not empty the index
-        (tmp_path / "away").rename(library.folder)
+        library.folder.mkdir()  # another folder of the same name, as a new mount is
         (library.folder / "b.txt").write_text("A balloon.")
         eventually(lambda: library.search("balloon", how="bm25"), 20)
         eventually(lambda: not watcher.error)

@@ -7,6 +7,7 @@ and renames it over the old one, a checkout of a thousand files, and an event th
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 DEBOUNCE_MS = 1000  # changes are gathered at most this long
 QUIET_MS = 100  # ... and until this long nothing more happens
-LOOK_MS = 60_000  # a sync without any event: for network folders, which send none
+LOOK_MS = 1000  # how often the folder itself is looked at (one stat)
+SYNC_SECONDS = 60.0  # a sync without any event: for network folders, which send none
+RETRY_SECONDS = 1.0  # until a folder that is gone is looked for again
 
 
 class Watcher:
@@ -46,28 +49,40 @@ class Watcher:
             self._thread.join()
 
     def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._follow()
+            except (OSError, RuntimeError) as error:  # the folder is gone, or no more watches are to be had
+                self.error = f"cannot watch {self.library.folder}: {error}"
+            self._stop.wait(RETRY_SECONDS)
+
+    def _follow(self) -> None:
+        """Watch one folder for as long as it is the same one: a folder that was moved away takes its watch along."""
         from watchfiles import watch
 
         folder = self.library.folder
-        while not self._stop.is_set():
-            try:
-                self._sync()  # what happened before the watch was set up
-                for _ in watch(
-                    folder if folder.is_dir() else folder.parent,
-                    watch_filter=self._wanted,
-                    stop_event=self._stop,
-                    debounce=DEBOUNCE_MS,
-                    step=QUIET_MS,
-                    rust_timeout=LOOK_MS,
-                    yield_on_timeout=True,
-                    raise_interrupt=False,
-                    ignore_permission_denied=True,
-                ):
-                    if not self._stop.is_set():
-                        self._sync()
-            except (OSError, RuntimeError) as error:  # the folder is gone, or no more watches are to be had
-                self.error = f"cannot watch {folder}: {error}"
-                self._stop.wait(5)
+        identity = _identity(folder)
+        self._sync()
+        last = float("-inf")  # the first look syncs too: what happened while the watch was set up sent no event
+        for changes in watch(
+            folder if folder.is_dir() else folder.parent,
+            watch_filter=self._wanted,
+            stop_event=self._stop,
+            debounce=DEBOUNCE_MS,
+            step=QUIET_MS,
+            rust_timeout=LOOK_MS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            ignore_permission_denied=True,
+        ):
+            if self._stop.is_set():
+                return
+            if changes or time.monotonic() - last > SYNC_SECONDS:
+                self._sync()
+                last = time.monotonic()
+            if not folder.exists() or (folder.is_dir() and _identity(folder) != identity):
+                self._sync()  # says what is wrong
+                return
 
     def _wanted(self, _: Any, name: str) -> bool:
         """Changes of hidden files and of our own state mean nothing."""
@@ -87,3 +102,8 @@ class Watcher:
         self.error = ""
         if self.on_change is not None and (report.added or report.changed or report.removed or report.embedded):
             self.on_change(report)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
