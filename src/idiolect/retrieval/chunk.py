@@ -8,7 +8,7 @@ pieces. Every character that is not white space is in at least one chunk.
 
 Sizes count characters, with four for each character of a script without spaces: an encoder's window is counted in
 tokens, and a token is about four Latin letters but one Han character. The default was chosen by measurement
-(docs/retrieval.md): it fills the 256 tokens of MiniLM.
+(docs/retrieval.md); with its headings such a chunk stays inside the 256 tokens of MiniLM.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Piece:
 class Recursive:
     """The chunker. `size`, `overlap` and `least` are in the characters that the module's text describes."""
 
-    size: int = 1000
-    overlap: int = 150
-    least: int = 200
+    size: int = 700
+    overlap: int = 100
+    least: int = 150
 
     def __post_init__(self) -> None:
         if self.size < 16:

@@ -42,9 +42,9 @@ class LibraryConfig:
     """How a folder is read and ranked. A change of the first group cuts or counts the stored texts anew; nothing here
     makes a file be parsed twice."""
 
-    chunk_size: int = 1000  # characters, see chunk.py
-    chunk_overlap: int = 150
-    chunk_least: int = 200
+    chunk_size: int = 700  # characters, see chunk.py
+    chunk_overlap: int = 100
+    chunk_least: int = 150
     language: str | None = "english"  # of the stemmer; None: no stemming
 
     exclude: tuple[str, ...] = ()  # patterns in gitignore's syntax
