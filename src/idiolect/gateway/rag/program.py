@@ -114,19 +114,20 @@ class Rag:
             raise BadInput("there is no question to answer", hint="send messages, the last one from the user")
         yield Started(f"rag-{uuid.uuid4().hex}", call.model, time.time())
         mode, why = (self.default_mode, self.why) if wish == "auto" else (wish, f"asked for; {self.why}")
-        question = ""
-        async for event in self._question(call, ctx, mode):
+        query = ""
+        async for event in self._query(call, ctx, mode):
             if isinstance(event, str):
-                question = event
+                query = event
             else:
                 yield event
+        question = self._focus(call, query)
         for note in self._state_notes():
             yield note
 
         begin = time.perf_counter()
-        passages = await asyncio.to_thread(self.library.search, question, self.config.passages)
+        passages = await asyncio.to_thread(self.library.search, query, self.config.passages)
         yield Timing("retrieve", time.perf_counter() - begin)
-        yield Retrieved(question, tuple(passages))
+        yield Retrieved(query, tuple(passages))
         for note in _stale(passages):
             yield note
         ctx.check()
@@ -174,22 +175,30 @@ class Rag:
 
     # --------------------------------------------------------------------------------------------- the stages
 
-    async def _question(self, call: Call, ctx: Ctx, mode: str) -> AsyncGenerator[Event | str, None]:
-        """The question as it is searched for (the only text among the events), and how it came to be."""
+    def _focus(self, call: Call, query: str) -> str:
+        """What sentences are ranked for. The words that a follow-up borrows find the passages; among the sentences
+        they would favour what was said already, so the user's own words rank those, when they have any topic."""
+        last = next(m.content for m in reversed(call.messages) if m.role == "user")
+        terms = self.library.tokeniser
+        borrowed = query.startswith(last) and query != last
+        return last if borrowed and rewrite.has_topic(last, terms) else query
+
+    async def _query(self, call: Call, ctx: Ctx, mode: str) -> AsyncGenerator[Event | str, None]:
+        """The text to search for (the only text among the events), and how it came to be."""
         begin = time.perf_counter()
         terms = self.library.tokeniser
         asked = [m.content for m in call.messages if m.role == "user"]
-        question, added = rewrite.standalone(call.messages, terms)
+        query, added = rewrite.standalone(call.messages, terms)
         if added:
             if mode == "generate":
                 async for event in self._rewritten(call, ctx):
                     if isinstance(event, str):
-                        question = event
+                        query = event
                     else:
                         yield event
-            yield Note("rewritten", f"searched for: {question}", {"question": asked[-1], "query": question})
+            yield Note("rewritten", f"searched for: {query}", {"question": asked[-1], "query": query})
             yield Timing("rewrite", time.perf_counter() - begin)
-        yield question
+        yield query
 
     async def _rewritten(self, call: Call, ctx: Ctx) -> AsyncGenerator[Event | str, None]:
         """The model's own rewrite, when it is of use; a failure only means that the rule's is taken."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from idiolect.core.call import Message
 from idiolect.retrieval.features import Terms, topical
+from idiolect.retrieval.tokenise import STOP_WORDS
 
 MOST_ADDED = 8  # words
 MOST_REWRITTEN = 400  # characters of a model's rewrite
@@ -41,6 +42,12 @@ def leans(question: str, terms: Terms) -> bool:
     return len(own) <= 1 or (bool(_OPENING.match(question)) and len(own) <= 4)
 
 
+def has_topic(question: str, terms: Terms) -> bool:
+    """Whether the question has a word of its own that is no function word and no pronoun."""
+    own = " ".join(w for w in _WORDS.findall(question) if not _PRONOUN.fullmatch(w) and w.lower() not in STOP_WORDS)
+    return bool(terms(own))
+
+
 def standalone(messages: Sequence[Message], terms: Terms) -> tuple[str, bool]:
     """The last user turn as a query, and whether words of earlier turns were added to it."""
     turns = [m.content for m in messages if m.role == "user"]
@@ -54,7 +61,7 @@ def standalone(messages: Sequence[Message], terms: Terms) -> tuple[str, bool]:
     for turn in reversed(turns[:-1]):
         topics = set(topical(terms, turn))
         for word in _WORDS.findall(turn):
-            mine = terms(word)
+            mine = [] if _PRONOUN.fullmatch(word) else terms(word)
             if mine and topics.issuperset(mine) and not have.issuperset(mine):
                 have.update(mine)
                 added.append(word)
