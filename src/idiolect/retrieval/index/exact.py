@@ -1,7 +1,7 @@
 """Exact nearest neighbours by cosine: one matrix product over unit vectors.
 
 At the sizes that one folder has, this needs no graph: 100,000 chunks of 384 dimensions are 38 million
-multiplications, about 10 ms on one core, with recall 1, and adding and deleting are free of upkeep.
+multiplications, tens of milliseconds, with recall 1, and adding and deleting are free of upkeep.
 """
 
 from __future__ import annotations
