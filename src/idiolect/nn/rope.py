@@ -94,7 +94,8 @@ def rotate(x: Tensor, angles: Angles) -> Tensor:
     width = angles.cos.shape[-1]
     if width < x.shape[-1]:
         return torch.cat((rotate(x[..., :width], angles), x[..., width:]), -1)
-    return torch.addcmul(x * angles.cos, x.roll(width // 2, -1), angles.sin)
+    # Two products and a sum, not `addcmul`: its fused rounding moved SmolLM2's logits by 1e-4 from everybody else's.
+    return (x * angles.cos).add_(x.roll(width // 2, -1).mul_(angles.sin))
 
 
 def inverse_frequencies(dim: int, base: float) -> Tensor:
