@@ -7,8 +7,10 @@ whose pages are consecutive is a view [Hkv, T, Dh] that costs nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,8 +28,8 @@ class KVCache:
         self.page_size = page_size
         self.device = device
         slots = pages * page_size
-        self.k = [torch.zeros(slots, s.kv_heads, s.head_dim, dtype=dtype, device=device) for s in specs]
-        self.v = [torch.zeros(slots, s.kv_heads, s.head_dim, dtype=dtype, device=device) for s in specs]
+        self.k = [zeros((slots, s.kv_heads, s.head_dim), dtype, device) for s in specs]
+        self.v = [zeros((slots, s.kv_heads, s.head_dim), dtype, device) for s in specs]
 
     @staticmethod
     def bytes_per_page(specs: Sequence[StateSpec], page_size: int, dtype: torch.dtype) -> int:
@@ -64,6 +66,13 @@ class KVCache:
         if isinstance(slots, range):
             return slice(slots.start, slots.stop)
         return torch.tensor(slots, dtype=torch.int64, device=self.device)
+
+
+def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """As `torch.zeros`, but on a CPU the operating system backs only the pages that are touched."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
 
 
 class PagedState:
