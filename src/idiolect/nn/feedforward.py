@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -39,7 +40,7 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(self.act(gate).mul_(up) if not x.requires_grad else self.act(gate) * up)
+        return self.down(self.act(gate) * up if torch.is_grad_enabled() else self.act(gate).mul_(up))
 
 
 class FeedForward(nn.Module):
