@@ -143,6 +143,42 @@ def test_gguf_equals_the_network_it_was_written_from(name: str, tmp_path: Path) 
     assert again.tokenizer.encode("naïve ☃") == got.tokenizer.encode("naïve ☃")
 
 
+def test_gguf_bert(tmp_path: Path) -> None:
+    """An encoder, WordPiece vocabulary included, with first-token pooling."""
+    from idiolect.models.bert import Bert
+
+    want = Bert({**tiny.BERT, "model_type": "bert", "vocab_size": 8})
+    want.initialise(0.2, torch.Generator().manual_seed(3))
+    meta = {
+        "block_count": 3,
+        "context_length": 66,
+        "embedding_length": 32,
+        "feed_forward_length": 48,
+        "attention.head_count": 4,
+        "attention.layer_norm_epsilon": 1e-12,
+        "attention.causal": False,
+        "pooling_type": 2,
+        "tokenizer.ggml.model": "bert",
+        "tokenizer.ggml.tokens": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "▁a", "▁b", "c"],
+        "tokenizer.ggml.token_type": [3, 2, 3, 3, 3, 1, 1, 1],
+        "tokenizer.ggml.bos_token_id": 2,
+        "tokenizer.ggml.cls_token_id": 2,
+        "tokenizer.ggml.seperator_token_id": 3,
+        "tokenizer.ggml.unknown_token_id": 1,
+        "tokenizer.ggml.padding_token_id": 0,
+        "tokenizer.ggml.mask_token_id": 4,
+    }
+    path = write(tmp_path / "tiny-bert.gguf", "bert", meta, convert(want, "bert"))
+    got = models.load(path, progress=False)
+    assert got.pooling == "cls" and got.normalize and got.max_tokens == 66
+    assert got.tokenizer.frame(got.tokenizer.encode("A bc")) == [2, 5, 6, 7, 3]
+    batch = Batch.pack([[2, 5, 3], [2, 6, 7, 3]])
+    with torch.inference_mode():
+        torch.testing.assert_close(got.hidden(batch), want.hidden(batch), atol=1e-5, rtol=1e-5)
+        first = want.hidden(batch)[[0, 3]]
+        torch.testing.assert_close(got.embed_batch(batch), first / first.norm(dim=-1, keepdim=True))
+
+
 def test_rope_factors_of_llama3_become_a_scaling(tmp_path: Path) -> None:
     from idiolect.nn.rope import inverse_frequencies, llama3
 
