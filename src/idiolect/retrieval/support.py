@@ -23,8 +23,8 @@ from idiolect.retrieval.tokenise import STOP_WORDS, Tokeniser
 from idiolect.retrieval.types import Embedder
 from idiolect.text.sentences import sentences
 
-COVER = 0.6  # share of the sentence's topic words that the passage has, at least
-NEAR = 0.35  # cosine with the nearest sentence, at least
+COVER = 0.75  # share of the topic words beside the question's that the passage has, at least
+NEAR = 0.3  # cosine with the nearest sentence, at least
 _MARKER = re.compile(r"\s*\[\d+\](?!\()")
 _NUMBER = re.compile(r"\d[\d,.]*\d|\d")
 _NAME = re.compile(r"\b[A-Z][\w’'\-]*\w")
@@ -43,9 +43,11 @@ class Support:
 
     supported: bool
     passage: int
-    score: float  # share of topic words, times the cosine where there is an encoder
+    score: float  # `cover` times `near`
     span: tuple[int, int]
     missing: tuple[str, ...]
+    cover: float = 0.0  # share of the topic words that the question did not give and the passage has
+    near: float = 1.0  # cosine with the nearest sentence; 1 without an encoder
 
 
 def supported(
@@ -87,7 +89,8 @@ def _against(
     everything: str,
 ) -> Support:
     held = set(terms(passage.text)) | set(terms(about(passage)))
-    cover = sum(t in held for t in topics) / len(topics)
+    own = [t for t in topics if t not in given] or topics
+    cover = sum(t in held for t in own) / len(own)
     missing = _missing(claim, held | given, passage.text, everything, terms)
     spans = sentences(passage.text) or [(0, len(passage.text))]
     near, at = 1.0, _overlap(spans, passage.text, set(topics), terms)
@@ -96,7 +99,7 @@ def _against(
         at = int(np.argmax(cosines))
         near = float(cosines[at])
     good = not missing and cover >= COVER and near >= (NEAR if embedder is not None else 0.0)
-    return Support(good, index, cover * near, spans[at], missing)
+    return Support(good, index, cover * near, spans[at], missing, cover, near)
 
 
 def _overlap(spans: Sequence[tuple[int, int]], text: str, topics: set[str], terms: Terms) -> int:
