@@ -22,6 +22,7 @@ from torch import Tensor
 
 from idiolect.nn.attend import backends, reference, visible
 from idiolect.nn.batch import Batch
+from idiolect.nn.tiled import tiled, worthwhile
 
 
 @backends.register("sdpa")
@@ -65,6 +66,8 @@ def _segment(q: Tensor, keys: Tensor, values: Tensor, scale: float, causal: bool
         keep = window + n - 1
         keys, values, total = keys[:, -keep:], values[:, -keep:], keep
     windowed = window is not None and total > window
+    if causal and not windowed and worthwhile(q, total):
+        return tiled(q, keys, values, scale)
     whole = n == total and causal and not windowed
     mask = None if whole or not causal else visible(n, total, True, window, q.device)
     out = F.scaled_dot_product_attention(
