@@ -193,6 +193,13 @@ async def test_a_supported_answer_is_not_marked(library: Any) -> None:
     assert [c.reason for c in done.choices] == ["stop", "stop"]
 
 
+async def test_an_answer_without_marks_is_said_to_cite_nothing(library: Any) -> None:
+    model = Scripted("The bridge at Kelder was built by Ruan Moss.")
+    done = await fold(Rag(library, model, mode="generate")(ask("Who built the bridge at Kelder?"), Ctx()))
+    assert [n.code for n in of(done.events, Note)] == ["uncited"]
+    assert done.citations == ()
+
+
 async def test_sliders_reach_the_prompt(library: Any) -> None:
     seen = set()
     for length, expertise in ((1, 1), (3, 3), (5, 5)):

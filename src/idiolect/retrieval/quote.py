@@ -24,8 +24,8 @@ from idiolect.retrieval.features import NAMES, Features, Terms, features, standa
 from idiolect.retrieval.types import Embedder
 
 WEIGHTS = {"near": 1.0, "words": 0.7, "cover": 0.8, "cue": 0.95, "passage_dense": 0.3, "passage_bm25": 0.5}
-LIKELIHOOD = 1.0  # weight of the standardised log-likelihood, beside WEIGHTS
-DEPTH = 10  # sentences that the language model reads
+LIKELIHOOD = 0.55  # weight of the standardised log-likelihood, beside WEIGHTS
+DEPTH = 8  # sentences that the language model reads
 
 Score = Callable[[Sequence[Candidate], str], Sequence[float]]
 """Log-likelihood (natural log, summed over the question's tokens) of the question given each candidate."""

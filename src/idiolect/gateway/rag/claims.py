@@ -102,4 +102,6 @@ def notes(checked: Sequence[Checked], passages: Sequence[Passage], index: int) -
         if wrong:
             marks = " ".join(f"[{n}]" for n in wrong)
             found.append(Note("bad_citation", f"{marks} points at no passage", data))
+    if checked and not any(1 <= n <= len(passages) for one in checked for n in one.claim.numbers):
+        found.append(Note("uncited", "the answer cites no passage", {"index": index}))
     return found
