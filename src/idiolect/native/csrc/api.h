@@ -1,0 +1,75 @@
+// The plain C interface. Python fills these structs through ctypes; nothing here knows torch.
+#pragma once
+#include <cstdint>
+
+extern "C" {
+
+enum { IDL_ABI = 1 };
+
+enum idl_op_kind {
+  IDL_EMBED = 1,   // out[row] = table row ids[row] (+ positions[pos[row] + i0]) (+ extra row)
+  IDL_NORM = 2,    // out = norm(in)
+  IDL_PREP = 3,    // activations for the next LINEAR: norm (or not) of `in`, quantised or interleaved
+  IDL_LINEAR = 4,  // out = epilogue(activations x matrix + bias)
+  IDL_ROPE = 5,    // q and k of `in` normed (optional) and rotated, k and v into the cache
+  IDL_ATTEND = 6,  // out = attention of `in`'s q over the cache
+  IDL_GATHER = 7,  // out[i] = in[out_rows[i]]
+};
+
+enum { IDL_NORM_NONE = 0, IDL_NORM_RMS = 1, IDL_NORM_LAYER = 2 };
+enum { IDL_STORE = 0, IDL_ADD = 1, IDL_SILU = 2, IDL_GELU = 3, IDL_GELU_TANH = 4, IDL_LOGITS = 5 };
+
+typedef struct {
+  int32_t kind, in, out;  // in, out: buffer numbers
+  int32_t rows;           // 0: tokens of the step; 1: wanted rows of the step
+  int32_t norm, epilogue;
+  int32_t wkind, n, k;    // matrix: kind, output rows (valid), inputs
+  int32_t layer, heads, kv_heads, dim, rotary, causal, window, i0;
+  float eps, scale, offset;
+  const void* w;          // matrix tiles (LINEAR, EMBED)
+  const float* a;         // norm weight; positions table (EMBED); q norm (ROPE)
+  const float* b;         // norm bias; extra row (EMBED); k norm (ROPE); bias (LINEAR)
+  const float* c;         // cos (ROPE) [positions][rotary / 2]
+  const float* d;         // sin (ROPE)
+} idl_op;
+
+typedef struct {
+  int32_t begin, end;      // operations to run: [begin, end)
+  int32_t n, segments, wanted, table_stride;
+  const int32_t* ids;      // [n]
+  const int32_t* pos;      // [n]
+  const int32_t* bounds;   // [segments + 1]
+  const int32_t* lengths;  // [segments] context after this step
+  const int32_t* tables;   // [segments][table_stride]
+  const int32_t* out_rows; // [wanted]
+  float* logits;           // [wanted][vocab]
+  int64_t logits_stride;
+} idl_step;
+
+typedef struct {
+  int32_t page_size, pages, layers, kv_heads, dim, reserved;
+  uint16_t* k;  // [layers][pages][kv_heads][dim][page_size]
+  uint16_t* v;  // [layers][pages][kv_heads][page_size][dim]
+} idl_cache;
+
+int idl_abi(void);
+const char* idl_isa(void);                 // the instruction set in use
+int idl_use_isa(const char* name);         // 0: not on this machine
+void* idl_team_new(int threads);
+void idl_team_free(void* team);
+// widths[i] floats per row in buffer i; max_rows rows each.
+void* idl_program_new(void* team, const idl_op* ops, int n_ops, const int32_t* widths, int n_buffers, int max_rows,
+                      int max_context);
+void idl_program_free(void* program);
+float* idl_program_buffer(void* program, int buffer);
+int idl_program_run(void* program, const idl_step* step, const idl_cache* cache);
+// Pack GGUF or dense rows into tiles. type is the GGUF tensor type number; row_map[i] is the source row of output row i,
+// -1: zeros. Returns 0, or -1 for a type without a packer.
+int64_t idl_packed_bytes(int kind, int rows, int k);
+int idl_pack_kind(int type);
+int idl_pack(int type, const void* src, int64_t row_bytes, int k, const int32_t* row_map, int rows, void* dst);
+void idl_unpack(int kind, const void* tiles, int k, const int32_t* rows, int n, float* out);
+// One matrix times m rows of x: for tests and measurements.
+void idl_matmul(void* team, int kind, const void* w, int n, int k, const float* x, int m, float* y);
+double idl_read_bandwidth(void* team, const void* p, int64_t bytes, int passes);
+}

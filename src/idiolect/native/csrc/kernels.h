@@ -1,0 +1,70 @@
+// The table of kernels that every instruction set fills in. Plain types only: no torch, no C++ library in the interface.
+#pragma once
+#include <cstdint>
+
+namespace idl {
+
+// How the weights of a tile are stored. A tile is sixteen rows; k runs in blocks of 32. Every quantised kind is
+//   w[row][k] = s[row][block] * u[row][k] + b[row][block],   u unsigned, s and b fp16,
+// which covers GGUF's Q4_0 .. Q6_K and int8 alike; dense kinds are [k][16].
+enum Kind : int32_t {
+  Q4 = 0,   // 256 bytes of nibbles (k groups 0-3 low, 4-7 high), s[16], b[16]
+  Q8 = 1,   // 512 bytes, s[16], b[16]
+  Q8H = 2,  // 512 bytes, s[2][16], b[2][16]: a scale per 16 values (Q6_K)
+  BF16 = 3,
+  F32 = 4,
+  KINDS = 5
+};
+
+// Bytes of one (tile, block of 32) cell.
+inline int64_t cell_bytes(int kind) {
+  const int64_t bytes[KINDS] = {320, 576, 640, 32 * 16 * 2, 32 * 16 * 4};
+  return bytes[kind];
+}
+
+struct AttendArgs {
+  const float* q;        // row r = token * group + g lives at q + token * q_stride + g * dim
+  int64_t q_stride;
+  float* out;            // same layout, out_stride
+  int64_t out_stride;
+  int tokens, group, dim, kv_heads, head;
+  const int64_t* page_k; // unused on purpose: pages are addressed through table
+  const uint16_t* k;     // [page][kv_heads][dim][page_size]
+  const uint16_t* v;     // [page][kv_heads][page_size][dim]
+  const int32_t* table;  // page of each page_size positions
+  int page_size;
+  int total;             // context length, this batch's tokens included
+  const int32_t* pos;    // position of each query token
+  int causal, window;    // window 0: none
+  float scale;
+  float* scratch;        // [tokens * group][round16(total)]
+};
+
+struct Kernels {
+  const char* name;
+  // Quantise mb rows of k floats: a [blocks][8][mb] int32 lanes of four int8, d and ds [blocks][mb] (scale; scale * sum).
+  void (*quantize)(const float* x, int64_t stride, int mb, int k, int32_t* a, float* d, float* ds);
+  // The same two halves of a block apart, for Q8H: ds is [blocks][2][mb].
+  void (*quantize_half)(const float* x, int64_t stride, int mb, int k, int32_t* a, float* d, float* ds);
+  void (*interleave)(const float* x, int64_t stride, int mb, int k, float* a);  // [blocks * 32][mb]
+  // out[m * 16 + row] for one tile and mb rows of activations.
+  void (*tile)(int kind, int mb, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out);
+  void (*rmsnorm)(const float* x, const float* w, float* y, int n, float eps, float offset);
+  void (*layernorm)(const float* x, const float* w, const float* b, float* y, int n, float eps);
+  void (*silu_mul)(const float* gate, const float* up, float* y, int n);
+  void (*gelu)(const float* x, float* y, int n, int tanh_form);
+  void (*add)(float* y, const float* x, int n);
+  void (*rope)(float* x, const float* cos, const float* sin, int half);
+  void (*store_k)(uint16_t* k, int64_t stride, const float* x, int dim);
+  void (*store_v)(uint16_t* v, const float* x, int dim);
+  void (*attend)(const AttendArgs& a);
+  void (*decode_row)(int kind, const uint8_t* tile, int lane, int blocks, float* y);  // one row of a tile to floats
+};
+
+const Kernels* kernels_portable();
+const Kernels* kernels_avx2();
+const Kernels* kernels_avx2vnni();
+const Kernels* kernels_avx512();
+const Kernels* kernels_neon();
+
+}  // namespace idl

@@ -1,0 +1,349 @@
+// A recorded step: the list of operations, its buffers, and how each operation is cut into tasks.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "api.h"
+#include "kernels.h"
+#include "team.h"
+
+namespace idl {
+
+static const Kernels* chosen = nullptr;
+
+static const Kernels* by_name(const char* name) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vnni");
+  if (!std::strcmp(name, "avx512")) return avx512 ? kernels_avx512() : nullptr;
+  if (!std::strcmp(name, "avx2vnni")) return avx2 && __builtin_cpu_supports("avxvnni") ? kernels_avx2vnni() : nullptr;
+  if (!std::strcmp(name, "avx2")) return avx2 ? kernels_avx2() : nullptr;
+#elif defined(__aarch64__)
+  if (!std::strcmp(name, "neon")) return kernels_neon();
+#endif
+  return std::strcmp(name, "portable") ? nullptr : kernels_portable();
+}
+
+static const Kernels* kernels() {
+  if (!chosen)
+    for (const char* name : {"avx512", "avx2vnni", "avx2", "neon", "portable"})
+      if ((chosen = by_name(name))) break;
+  return chosen;
+}
+
+template <class T>
+struct Aligned {  // 64-byte aligned and padded, so that kernels may read sixteen floats past the end
+  T* p = nullptr;
+  size_t n = 0;
+  explicit Aligned(size_t count = 0) : n(count) {
+    if (count) {
+      p = (T*)std::aligned_alloc(64, (count * sizeof(T) + 64 + 63) / 64 * 64);
+      std::memset((void*)p, 0, (count * sizeof(T) + 64 + 63) / 64 * 64);
+    }
+  }
+  Aligned(Aligned&& o) noexcept : p(o.p), n(o.n) { o.p = nullptr; }
+  Aligned(const Aligned&) = delete;
+  ~Aligned() { std::free(p); }
+};
+
+// Activations of up to max_rows rows, in blocks of eight rows, for one width.
+struct Acts {
+  Aligned<int32_t> a;  // int8 lanes, or floats for dense matrices
+  Aligned<float> d, ds;
+  Acts(int rows, int k) : a((size_t)(rows + 8) * ((k + 31) / 32) * 32), d((size_t)(rows + 8) * ((k + 31) / 32)), ds((size_t)(rows + 8) * ((k + 31) / 32) * 2) {}
+};
+
+constexpr int QB = 8;  // query tokens of an attention task
+
+struct Program : Job {
+  Team* team;
+  std::vector<idl_op> list;
+  std::vector<int32_t> widths;
+  std::vector<Aligned<float>> buffers;
+  std::unique_ptr<Acts> shared;
+  std::vector<std::unique_ptr<Acts>> privates;
+  std::vector<Aligned<float>> rowbuf;    // per thread: one normed row block, tile outputs
+  std::vector<Aligned<float>> scratch;   // per thread: attention scores
+  int max_rows, max_context, width = 0;
+  idl_step step{};
+  idl_cache cache{};
+  std::vector<int32_t> blocks_before;  // query blocks before each segment
+  const Kernels* kn;
+
+  Program(Team* t, const idl_op* ops, int n, const int32_t* w, int nb, int rows, int context)
+      : team(t), list(ops, ops + n), widths(w, w + nb), max_rows(rows), max_context(context), kn(kernels()) {
+    int widest = 0, group = 1;
+    for (auto& op : list) {
+      if (op.kind == IDL_LINEAR || op.kind == IDL_PREP) widest = std::max(widest, op.k);
+      if (op.kind == IDL_ATTEND) group = std::max(group, op.heads / op.kv_heads);
+    }
+    for (int i = 0; i < nb; i++) {
+      buffers.emplace_back((size_t)rows * w[i]);
+      width = std::max(width, w[i]);
+    }
+    widest = std::max(widest, 32);
+    shared = std::make_unique<Acts>(rows, widest);
+    for (int i = 0; i < team->threads(); i++) {
+      privates.push_back(std::make_unique<Acts>(1, widest));
+      rowbuf.emplace_back((size_t)8 * (std::max(width, widest) + 32) + 512);
+      scratch.emplace_back((size_t)QB * group * (context + 32));
+    }
+  }
+
+  float* buf(int i, int64_t row = 0) { return buffers[i].p + row * widths[i]; }
+  int rows_of(const idl_op& op) const { return op.rows ? step.wanted : step.n; }
+  static int tiles(const idl_op& op) { return (op.n + 15) / 16; }
+  static bool dense(const idl_op& op) { return op.wkind == BF16 || op.wkind == F32; }
+  static int per_task(const idl_op& op, int m) {  // tiles a task takes: big enough to pay for a claim, small enough to share
+    const int cost = m * ((op.k + 31) / 32);
+    int t = cost >= 256 ? 2 : cost >= 64 ? 4 : 8;
+    return op.n >= 16384 ? t * 4 : t;
+  }
+
+  int ops() const override { return step.end - step.begin; }
+
+  int tasks(int i) const override {
+    const idl_op& op = list[step.begin + i];
+    const int m = rows_of(op);
+    if (m == 0) return 0;
+    switch (op.kind) {
+      case IDL_PREP: return m == 1 ? 0 : (m + 7) / 8;
+      case IDL_LINEAR: return (tiles(op) + per_task(op, m) - 1) / per_task(op, m);
+      case IDL_ATTEND: return blocks_before[step.segments] * op.kv_heads;
+      case IDL_ROPE: return (m + 7) / 8;
+      default: return (m + 7) / 8;
+    }
+  }
+
+  // One row of input, normed when asked, quantised into `acts`.
+  void prepare(const idl_op& op, int first, int mb, Acts& acts, float* normed) {
+    const float* x = buf(op.in, first);
+    int64_t stride = widths[op.in];
+    if (op.norm != IDL_NORM_NONE) {
+      const int64_t ld = (op.k + 15) / 16 * 16;
+      for (int m = 0; m < mb; m++) {
+        if (op.norm == IDL_NORM_RMS) kn->rmsnorm(x + m * stride, op.a, normed + m * ld, op.k, op.eps, op.offset);
+        else kn->layernorm(x + m * stride, op.a, op.b, normed + m * ld, op.k, op.eps);
+      }
+      x = normed;
+      stride = ld;
+    }
+    const int64_t blocks = (op.k + 31) / 32;
+    if (dense(op)) {
+      kn->interleave(x, stride, mb, op.k, (float*)acts.a.p + first * blocks * 32);
+    } else if (op.wkind == Q8H) {
+      kn->quantize_half(x, stride, mb, op.k, acts.a.p + first * blocks * 8, acts.d.p + first * blocks, acts.ds.p + first * blocks * 2);
+    } else {
+      kn->quantize(x, stride, mb, op.k, acts.a.p + first * blocks * 8, acts.d.p + first * blocks, acts.ds.p + first * blocks);
+    }
+  }
+
+  void enter(int i, int thread) override {
+    // With one row every thread prepares its own copy: cheaper than waiting for another to do it. A thread that comes
+    // too late may read rows that have moved on; it then finds every task claimed and its copy unused.
+    const int at = step.begin + i;
+    const idl_op& op = list[at];
+    if (op.kind == IDL_LINEAR && i > 0 && list[at - 1].kind == IDL_PREP && rows_of(op) == 1)
+      prepare(list[at - 1], 0, 1, *privates[thread], rowbuf[thread].p);
+  }
+
+  void run(int i, int task, int thread) override {
+    const idl_op& op = list[step.begin + i];
+    const int m = rows_of(op);
+    switch (op.kind) {
+      case IDL_EMBED: return embed(op, task, m);
+      case IDL_NORM: return norm(op, task, m);
+      case IDL_PREP: return prepare(op, task * 8, std::min(8, m - task * 8), *shared, rowbuf[thread].p);
+      case IDL_LINEAR: return linear(op, task, m, thread);
+      case IDL_ROPE: return rope(op, task, m);
+      case IDL_ATTEND: return attend(op, task, thread);
+      case IDL_GATHER:
+        for (int r = task * 8; r < std::min(m, task * 8 + 8); r++)
+          std::memcpy(buf(op.out, r), buf(op.in, step.out_rows[r]), sizeof(float) * op.n);
+        return;
+    }
+  }
+
+  void embed(const idl_op& op, int task, int m) {
+    const int blocks = (op.k + 31) / 32;
+    for (int r = task * 8; r < std::min(m, task * 8 + 8); r++) {
+      float* y = buf(op.out, r);
+      const int id = step.ids[r];
+      kn->decode_row(op.wkind, (const uint8_t*)op.w + (int64_t)(id / 16) * blocks * cell_bytes(op.wkind), id % 16, blocks, y);
+      if (op.scale != 1.0f)
+        for (int j = 0; j < op.k; j++) y[j] *= op.scale;
+      if (op.a) kn->add(y, op.a + (int64_t)(step.pos[r] + op.i0) * op.k, op.k);
+      if (op.b) kn->add(y, op.b, op.k);
+    }
+  }
+
+  void norm(const idl_op& op, int task, int m) {
+    for (int r = task * 8; r < std::min(m, task * 8 + 8); r++) {
+      if (op.norm == IDL_NORM_RMS) kn->rmsnorm(buf(op.in, r), op.a, buf(op.out, r), op.k, op.eps, op.offset);
+      else kn->layernorm(buf(op.in, r), op.a, op.b, buf(op.out, r), op.k, op.eps);
+    }
+  }
+
+  void linear(const idl_op& op, int task, int m, int thread) {
+    const int blocks = (op.k + 31) / 32, per = per_task(op, m), end = std::min(tiles(op), (task + 1) * per);
+    const int64_t tile_bytes = blocks * cell_bytes(op.wkind);
+    const Acts& acts = m == 1 ? *privates[thread] : *shared;
+    const int64_t lanes = dense(op) ? 32 : 8, sums = op.wkind == Q8H ? 2 : 1;
+    const bool pair = op.epilogue == IDL_SILU;
+    float* y = rowbuf[thread].p;
+    alignas(64) float gated[128];
+    for (int t = task * per; t < end; t += pair ? 2 : 1) {
+      const uint8_t* w = (const uint8_t*)op.w + t * tile_bytes;
+      for (int first = 0; first < m; first += 8) {
+        const int mb = std::min(8, m - first);
+        const int32_t* a = acts.a.p + first * blocks * lanes;
+        const float *d = acts.d.p + (int64_t)first * blocks, *ds = acts.ds.p + (int64_t)first * blocks * sums;
+        kn->tile(op.wkind, mb, w, blocks, a, d, ds, y);
+        int column = t * 16;
+        const float* result = y;
+        if (op.b)
+          for (int r = 0; r < mb; r++) kn->add(y + 16 * r, op.b + t * 16, 16);
+        if (pair) {
+          kn->tile(op.wkind, mb, w + tile_bytes, blocks, a, d, ds, y + 128);
+          if (op.b)
+            for (int r = 0; r < mb; r++) kn->add(y + 128 + 16 * r, op.b + t * 16 + 16, 16);
+          kn->silu_mul(y, y + 128, gated, 16 * mb);
+          result = gated;
+          column = t * 8;
+        } else if (op.epilogue == IDL_GELU || op.epilogue == IDL_GELU_TANH) {
+          kn->gelu(y, gated, 16 * mb, op.epilogue == IDL_GELU_TANH);
+          result = gated;
+        }
+        const int valid = std::min(16, (pair ? op.n / 2 : op.n) - column);
+        for (int r = 0; r < mb; r++) {
+          float* out = op.epilogue == IDL_LOGITS ? step.logits + (first + r) * step.logits_stride + column
+                                                 : buf(op.out, first + r) + column;
+          if (op.epilogue == IDL_ADD) kn->add(out, result + 16 * r, valid);
+          else std::memcpy(out, result + 16 * r, sizeof(float) * valid);
+        }
+      }
+    }
+  }
+
+  void rope(const idl_op& op, int task, int m) {
+    const int q_width = op.heads * op.dim, kv_width = op.kv_heads * op.dim, half = op.rotary / 2;
+    const int64_t page_elems = (int64_t)cache.kv_heads * cache.page_size * cache.dim;
+    uint16_t* k_layer = cache.k + (int64_t)op.layer * cache.pages * page_elems;
+    uint16_t* v_layer = cache.v + (int64_t)op.layer * cache.pages * page_elems;
+    int segment = 0;
+    for (int r = task * 8; r < std::min(m, task * 8 + 8); r++) {
+      while (step.bounds[segment + 1] <= r) segment++;
+      float* x = buf(op.in, r);
+      const int p = step.pos[r];
+      for (int h = 0; h < op.heads + op.kv_heads; h++) {
+        const float* w = h < op.heads ? op.a : op.b;
+        if (w) kn->rmsnorm(x + h * op.dim, w, x + h * op.dim, op.dim, op.eps, op.offset);
+        if (half) kn->rope(x + h * op.dim, op.c + (int64_t)p * half, op.d + (int64_t)p * half, half);
+      }
+      const int page = step.tables[(int64_t)segment * step.table_stride + p / cache.page_size], inside = p % cache.page_size;
+      for (int h = 0; h < op.kv_heads; h++) {
+        const int64_t base = page * page_elems + (int64_t)h * cache.page_size * cache.dim;
+        kn->store_k(k_layer + base + inside, cache.page_size, x + q_width + h * op.dim, op.dim);
+        kn->store_v(v_layer + base + (int64_t)inside * cache.dim, x + q_width + kv_width + h * op.dim, op.dim);
+      }
+    }
+  }
+
+  void attend(const idl_op& op, int task, int thread) {
+    const int head = task % op.kv_heads, block = task / op.kv_heads, group = op.heads / op.kv_heads;
+    const int segment = (int)(std::upper_bound(blocks_before.begin(), blocks_before.end(), block) - blocks_before.begin()) - 1;
+    const int first = step.bounds[segment] + (block - blocks_before[segment]) * QB;
+    const int64_t page_elems = (int64_t)cache.kv_heads * cache.page_size * cache.dim;
+    AttendArgs a{};
+    a.tokens = std::min(QB, step.bounds[segment + 1] - first);
+    a.group = group;
+    a.dim = op.dim;
+    a.kv_heads = op.kv_heads;
+    a.head = head;
+    a.q = buf(op.in, first) + head * group * op.dim;
+    a.q_stride = widths[op.in];
+    a.out = buf(op.out, first) + head * group * op.dim;
+    a.out_stride = widths[op.out];
+    a.k = cache.k + (int64_t)op.layer * cache.pages * page_elems;
+    a.v = cache.v + (int64_t)op.layer * cache.pages * page_elems;
+    a.table = step.tables + (int64_t)segment * step.table_stride;
+    a.page_size = cache.page_size;
+    a.total = step.lengths[segment];
+    a.pos = step.pos + first;
+    a.causal = op.causal;
+    a.window = op.window;
+    a.scale = op.scale;
+    a.scratch = scratch[thread].p;
+    kn->attend(a);
+  }
+
+  void execute(const idl_step& s, const idl_cache& c) {
+    step = s;
+    cache = c;
+    blocks_before.assign(1, 0);
+    for (int i = 0; i < s.segments; i++)
+      blocks_before.push_back(blocks_before.back() + (s.bounds[i + 1] - s.bounds[i] + QB - 1) / QB);
+    team->run(this);
+  }
+};
+
+}  // namespace idl
+
+using namespace idl;
+
+int idl_abi(void) { return IDL_ABI; }
+const char* idl_isa(void) { return kernels()->name; }
+int idl_use_isa(const char* name) {
+  const Kernels* k = by_name(name);
+  if (k) chosen = k;
+  return k != nullptr;
+}
+void* idl_team_new(int threads) { return new Team(threads); }
+void idl_team_free(void* team) { delete (Team*)team; }
+
+void* idl_program_new(void* team, const idl_op* ops, int n_ops, const int32_t* widths, int n_buffers, int max_rows, int max_context) {
+  if (n_ops > MAX_OPS) return nullptr;
+  return new Program((Team*)team, ops, n_ops, widths, n_buffers, max_rows, max_context);
+}
+void idl_program_free(void* program) { delete (Program*)program; }
+float* idl_program_buffer(void* program, int buffer) { return ((Program*)program)->buffers[buffer].p; }
+int idl_program_run(void* program, const idl_step* step, const idl_cache* cache) {
+  Program* p = (Program*)program;
+  if (step->n > p->max_rows || step->wanted > p->max_rows) return -1;
+  if (step->begin < 0 || step->begin > step->end || step->end > (int)p->list.size()) return -3;
+  for (int i = 0; i < step->segments; i++)
+    if (step->lengths[i] > p->max_context) return -2;
+  p->execute(*step, *cache);
+  return 0;
+}
+
+void idl_unpack(int kind, const void* tiles, int k, const int32_t* rows, int n, float* out) {
+  const int blocks = (k + 31) / 32;
+  std::vector<float> y(32 * (size_t)blocks);
+  for (int i = 0; i < n; i++) {
+    kernels()->decode_row(kind, (const uint8_t*)tiles + (int64_t)(rows[i] / 16) * blocks * cell_bytes(kind), rows[i] % 16, blocks, y.data());
+    std::memcpy(out + (int64_t)i * k, y.data(), sizeof(float) * k);
+  }
+}
+
+void idl_matmul(void* team, int kind, const void* w, int n, int k, const float* x, int m, float* y) {
+  idl_op ops[2] = {};
+  ops[0].kind = IDL_PREP; ops[0].wkind = kind; ops[0].k = k;
+  ops[1].kind = IDL_LINEAR; ops[1].wkind = kind; ops[1].k = k; ops[1].n = n; ops[1].w = w; ops[1].epilogue = IDL_LOGITS;
+  int32_t width = (k + 15) / 16 * 16;
+  Program p((Team*)team, ops, 2, &width, 1, m, 16);
+  for (int r = 0; r < m; r++) std::memcpy(p.buf(0, r), x + (int64_t)r * k, sizeof(float) * k);
+  int32_t bounds[2] = {0, m}, length = 1, zero = 0;
+  idl_step s{};
+  s.n = m; s.end = 2; s.segments = 0; s.bounds = bounds; s.lengths = &length; s.tables = &zero; s.logits = y; s.logits_stride = n;
+  idl_cache c{};
+  p.execute(s, c);
+}

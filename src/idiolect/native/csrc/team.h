@@ -1,0 +1,57 @@
+// A persistent thread team that runs a list of operations, each cut into small tasks that threads claim one by one.
+//
+// There is no barrier that waits for threads: operation i + 1 begins when all *tasks* of operation i are done. A thread
+// that the operating system took away costs its share and no more; it finds everything claimed when it comes back.
+// Idle threads spin for a moment (a decode step follows another within microseconds), then sleep on a futex.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace idl {
+
+constexpr int MAX_OPS = 4096;
+constexpr int RING = 8;  // steps that a sleeping thread may lag behind before anybody waits for it
+
+struct alignas(64) Counter {
+  std::atomic<int32_t> claimed{0};
+  char pad[60];
+  std::atomic<int32_t> done{0};
+  char pad2[60];
+};
+
+struct Job {  // what a step is, seen by the team
+  virtual int ops() const = 0;
+  virtual int tasks(int op) const = 0;
+  virtual void enter(int op, int thread) = 0;  // before the first claim of an operation (private, repeatable work)
+  virtual void run(int op, int task, int thread) = 0;
+  virtual ~Job() = default;
+};
+
+class Team {
+ public:
+  explicit Team(int threads);
+  ~Team();
+  void run(Job* job);
+  int threads() const { return n_; }
+
+ private:
+  struct Slot {
+    std::atomic<int> inside{0};
+    Job* job = nullptr;
+    int ops = 0;
+    std::vector<int32_t> tasks;
+    std::vector<Counter> counters;
+    Slot() : tasks(MAX_OPS), counters(MAX_OPS) {}
+  };
+  void work(Slot& slot, int thread);
+  void loop(int thread);
+  int n_;
+  Slot* slots_;
+  std::atomic<uint32_t> epoch_{0};
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace idl
