@@ -66,14 +66,22 @@ class LetterStream:
         return self._decoder.decode(b"", True)
 
 
-def tiny_model(seed: int = 0, **changes: object) -> Llama:
+NATIVE = {"hidden_size": 64, "intermediate_size": 80, "head_dim": 16}  # the smallest heads that the kernels know
+
+
+def tiny_native_model(seed: int = 0, **changes: object) -> Llama:
+    """The same for the native runner: float32, and as wide as its kernels need."""
+    return tiny_model(seed, scale=0.2, **{**NATIVE, **changes}).float()  # type: ignore[arg-type]
+
+
+def tiny_model(seed: int = 0, scale: float = 0.4, **changes: object) -> Llama:
     """Random weights, large enough to make a token depend on everything before it."""
     model = Llama({**CONFIG, **changes})
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
     model = model.double()
     model.tokenizer = Letters()
     return model.requires_grad_(False).eval()

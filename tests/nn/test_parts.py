@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from torch import nn
 
 from idiolect.core.errors import BadInput, NotFound
-from idiolect.nn import Batch, Contiguous, FeedForward, GatedFeedForward, Linear, Paged, RMSNorm, Rope, pack, rotate
+from idiolect.nn import (
+    Batch,
+    Contiguous,
+    Embedding,
+    FeedForward,
+    GatedFeedForward,
+    Linear,
+    Paged,
+    RMSNorm,
+    Rope,
+    pack,
+    rotate,
+)
 from idiolect.nn.linear import can_pack
 
 
@@ -121,7 +133,7 @@ def test_a_packed_layer_still_gives_gradients() -> None:
 
 
 def test_a_tied_layer_follows_its_embedding() -> None:
-    table, head = nn.Embedding(30, 16), Linear(16, 30)
+    table, head = Embedding(30, 16), Linear(16, 30)
     head.tie(table)
     model = nn.ModuleDict({"embed": table, "head": head})
     assert set(model.state_dict()) == {"embed.weight"} and len(list(model.parameters())) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from idiolect.core.errors import BadInput
 
@@ -20,10 +21,22 @@ class EngineConfig:
     context: int | None = None  # a lower limit than the model's own
     prefix_cache: bool = True  # start from the keys and values of an equal beginning, where one is still in memory
     prefix_entries: int = 32  # finished sequences whose pages stay readable until somebody needs them
+    runner: Literal["auto", "torch", "native"] = "auto"  # who computes: see `engine.runner.choose`
+    weights: Literal["stored", "q8", "q4"] = "stored"  # native: quantise float weights to int8 or int4 when loading
+    threads: int | None = None  # native: None takes what torch takes
     seed: int | None = None  # seeds requests that bring none; None: from the operating system
 
     def __post_init__(self) -> None:
-        for name in ("page_size", "memory_bytes", "pages", "max_batch", "step_tokens", "max_queue", "context"):
+        for name in (
+            "page_size",
+            "memory_bytes",
+            "pages",
+            "max_batch",
+            "step_tokens",
+            "max_queue",
+            "context",
+            "threads",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadInput(f"engine {name} is {value}", hint="give 1 or more", param=name)

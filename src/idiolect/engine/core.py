@@ -16,10 +16,9 @@ from idiolect.core.call import Cancel, FinishReason, Sampling, TokenInfo
 from idiolect.core.errors import BadInput, ContextOverflow, IdiolectError, Overloaded
 from idiolect.core.rng import Streams
 from idiolect.engine.config import EngineConfig
-from idiolect.engine.kv import KVCache
 from idiolect.engine.metrics import EngineStats
 from idiolect.engine.pages import Pages
-from idiolect.engine.runner import Runner, Step
+from idiolect.engine.runner import Step, choose
 from idiolect.engine.sampling import Likely, Row, logprobs, penalised, sample
 from idiolect.engine.scheduler import Scheduler, Work
 from idiolect.engine.sequence import Output, Scored, Sequence, Sink
@@ -38,19 +37,11 @@ class Core:
         self.model = model.eval()
         self.tokenizer = model.tokenizer
         self.config = config = config or EngineConfig()
-        specs = model.state_specs()
-        page_bytes = KVCache.bytes_per_page(specs, config.page_size, model.dtype)
-        count = config.pages if config.pages is not None else config.memory_bytes // page_bytes
-        if count < 1:
-            raise BadInput(
-                f"{config.memory_bytes} bytes do not hold one page of {page_bytes} bytes",
-                hint="raise memory_bytes",
-                param="memory_bytes",
-            )
-        self._cache = KVCache(specs, count, config.page_size, dtype=model.dtype, device=model.device)
+        self._runner = choose(self.model, config)
+        self._cache = self._runner.cache
+        count = self._cache.pages
         self._pages = Pages(count, self._cache.move)
         self._scheduler = Scheduler(config, self._cache, self._pages)
-        self._runner = Runner(model, self._cache)
         self.capacity = min(model.context, count * config.page_size, config.context or model.context)
         self._vocabulary = int(model.config.vocab)
         self._arrivals = itertools.count(1)

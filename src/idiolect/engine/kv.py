@@ -18,26 +18,15 @@ from idiolect.engine.pages import Lease
 from idiolect.nn.batch import StateSpec
 
 
-class KVCache:
-    """The memory: `pages` pages of `page_size` tokens for every layer of `specs`. Zeroed, so that padding rows which
-    nobody has written are finite."""
+class Slots:
+    """Pages of slots: what the scheduler knows of a cache. Slot = page * page_size + offset."""
 
-    def __init__(
-        self, specs: Sequence[StateSpec], pages: int, page_size: int, *, dtype: torch.dtype, device: torch.device
-    ) -> None:
-        self.page_size = page_size
-        self.device = device
-        slots = pages * page_size
-        self.k = [zeros((slots, s.kv_heads, s.head_dim), dtype, device) for s in specs]
-        self.v = [zeros((slots, s.kv_heads, s.head_dim), dtype, device) for s in specs]
-
-    @staticmethod
-    def bytes_per_page(specs: Sequence[StateSpec], page_size: int, dtype: torch.dtype) -> int:
-        return page_size * sum(s.bytes_per_token(dtype.itemsize) for s in specs)
+    def __init__(self, pages: int, page_size: int) -> None:
+        self.pages, self.page_size = pages, page_size
 
     @property
     def bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (*self.k, *self.v))
+        raise NotImplementedError
 
     def slots(self, lease: Lease, begin: int, end: int) -> range | list[int]:
         """Slots of positions [begin, end) of a lease: a range when they are consecutive."""
@@ -51,16 +40,42 @@ class KVCache:
 
     def copy(self, source: range | list[int], target: range | list[int]) -> None:
         """Copy rows between slots of different sequences, in every layer."""
-        with torch.inference_mode():
-            a, b = self.index(source), self.index(target)
-            for cache in (*self.k, *self.v):
-                cache[b] = cache[a] if isinstance(b, slice) else cache[a].clone()
+        raise NotImplementedError
 
     def move(self, old: list[int], new: list[int]) -> None:
         """Copy whole pages (the allocator's `Move`)."""
         size = self.page_size
         expand = [[p * size + i for p in pages for i in range(size)] for pages in (old, new)]
         self.copy(expand[0], expand[1])
+
+
+class KVCache(Slots):
+    """The memory: `pages` pages of `page_size` tokens for every layer of `specs`. Zeroed, so that padding rows which
+    nobody has written are finite."""
+
+    def __init__(
+        self, specs: Sequence[StateSpec], pages: int, page_size: int, *, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        super().__init__(pages, page_size)
+        self.device = device
+        slots = pages * page_size
+        self.k = [zeros((slots, s.kv_heads, s.head_dim), dtype, device) for s in specs]
+        self.v = [zeros((slots, s.kv_heads, s.head_dim), dtype, device) for s in specs]
+
+    @staticmethod
+    def bytes_per_page(specs: Sequence[StateSpec], page_size: int, dtype: torch.dtype) -> int:
+        return page_size * sum(s.bytes_per_token(dtype.itemsize) for s in specs)
+
+    @property
+    def bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (*self.k, *self.v))
+
+    def copy(self, source: range | list[int], target: range | list[int]) -> None:
+        """Copy rows between slots of different sequences, in every layer."""
+        with torch.inference_mode():
+            a, b = self.index(source), self.index(target)
+            for cache in (*self.k, *self.v):
+                cache[b] = cache[a] if isinstance(b, slice) else cache[a].clone()
 
     def index(self, slots: range | list[int]) -> slice | Tensor:
         if isinstance(slots, range):

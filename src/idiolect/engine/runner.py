@@ -1,20 +1,52 @@
-"""Runs one step's work through the model: the packed batch, and logits for the rows that are wanted."""
+"""Who computes a step: torch, or the native kernels where they can be had.
+
+`choose` decides once, when an engine is made, and what it chose and why is in `EngineStats.runner`, in `idiolect
+doctor` and in every trace.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from idiolect.engine.kv import KVCache, PagedState
+from idiolect.core.errors import BadInput, Unavailable
+from idiolect.engine.config import EngineConfig
+from idiolect.engine.kv import Slots
 from idiolect.engine.scheduler import Work
 from idiolect.engine.sequence import Sequence
 from idiolect.models.base import CausalModel
-from idiolect.nn.batch import Batch
+from idiolect.nn.tape import NotRecordable
 
+log = logging.getLogger(__name__)
 SCORE_ROWS = 128  # rows of logits that exist at once while scoring: bounds memory at 128 x V floats
+
+
+class Step(Protocol):
+    """What a forward pass left: the sequences that choose a token now, with their logits [M, V], and what to score."""
+
+    choosing: list[Sequence]
+    logits: Tensor | None
+
+    def scores(self) -> Iterator[tuple[list[tuple[Sequence, int]], Tensor]]:
+        """Pieces of ((sequence, target id) per row, logits [m, V]), m at most `SCORE_ROWS`. A piece is read before
+        the next one is asked for."""
+        ...
+
+
+class Runner(Protocol):
+    """The model side of the engine."""
+
+    @property
+    def cache(self) -> Slots: ...
+
+    def run(self, work: list[Work]) -> Step:
+        """One forward pass. The caches are extended; the caller advances `computed` when it succeeds. The logits are
+        valid until the next call."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,75 +58,69 @@ class Wanted:
     targets: list[int]
 
 
-class Step:
-    """What a forward pass left: the sequences that choose a token now, with their logits [M, V], and what to score."""
-
-    def __init__(
-        self, model: CausalModel, hidden: Tensor, last: list[tuple[Sequence, int]], scored: list[Wanted]
-    ) -> None:
-        self._model, self._hidden = model, hidden
-        self.choosing = [seq for seq, _ in last]
-        self.logits = model.logits(_pick(hidden, [row for _, row in last])) if last else None
-        self._scored = scored
-
-    def scores(self) -> Iterator[tuple[list[tuple[Sequence, int]], Tensor]]:
-        """Pieces of ((sequence, target id) per row, logits [m, V]), m at most `SCORE_ROWS`."""
-        rows = [(w.seq, w.first + i, target) for w in self._scored for i, target in enumerate(w.targets)]
-        for begin in range(0, len(rows), SCORE_ROWS):
-            part = rows[begin : begin + SCORE_ROWS]
-            yield (
-                [(seq, target) for seq, _, target in part],
-                self._model.logits(_pick(self._hidden, [row for _, row, _ in part])),
-            )
+Gathered = tuple[list[int], list[int], list[int], list[tuple[Sequence, int]], list[Wanted]]
 
 
-def _pick(hidden: Tensor, rows: list[int]) -> Tensor:
-    if len(rows) == hidden.shape[0]:  # every row of a decode step, in order
-        return hidden
-    if rows[-1] - rows[0] + 1 == len(rows):
-        return hidden[rows[0] : rows[-1] + 1]
-    return hidden[torch.tensor(rows, device=hidden.device)]
+def gather(work: list[Work]) -> Gathered:
+    """Token ids, positions and segment bounds of a step; the row after which each sequence chooses a token; and the
+    rows that score."""
+    ids: list[int] = []
+    pos: list[int] = []
+    bounds = [0]
+    last: list[tuple[Sequence, int]] = []
+    scored: list[Wanted] = []
+    for item in work:
+        seq, start, end = item.seq, item.seq.computed, item.seq.computed + item.count
+        ids += seq.tokens[start:end]
+        pos += range(start, end)
+        if seq.lane == "score":
+            # Row p predicts token p + 1; what an earlier chunk found is not asked for again.
+            begin = max(start, seq.score_start + len(seq.infos) - 1)
+            if begin < end:
+                scored.append(Wanted(seq, bounds[-1] + begin - start, seq.tokens[begin + 1 : end + 1]))
+        elif item.completes:
+            last.append((seq, bounds[-1] + item.count - 1))
+        bounds.append(bounds[-1] + item.count)
+    return ids, pos, bounds, last, scored
 
 
-class Runner:
-    """The model side of the engine. Must be called under `torch.inference_mode`."""
-
-    def __init__(self, model: CausalModel, cache: KVCache) -> None:
-        self.model = model
-        self.cache = cache
-        self.device = model.device
-
-    def __str__(self) -> str:
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"torch {self.device} {str(self.model.dtype).removeprefix('torch.')}{threads}"
-
-    def run(self, work: list[Work]) -> Step:
-        """One forward pass. The caches are extended; the caller advances `computed` when it succeeds."""
-        ids: list[int] = []
-        pos: list[int] = []
-        bounds = [0]
-        last: list[tuple[Sequence, int]] = []
-        scored: list[Wanted] = []
-        for item in work:
-            seq, start, end = item.seq, item.seq.computed, item.seq.computed + item.count
-            ids += seq.tokens[start:end]
-            pos += range(start, end)
-            if seq.lane == "score":
-                # Row p predicts token p + 1; what an earlier chunk found is not asked for again.
-                begin = max(start, seq.score_start + len(seq.infos) - 1)
-                if begin < end:
-                    scored.append(Wanted(seq, bounds[-1] + begin - start, seq.tokens[begin + 1 : end + 1]))
-            elif item.completes:
-                last.append((seq, bounds[-1] + item.count - 1))
-            bounds.append(bounds[-1] + item.count)
-        state = PagedState(
-            self.cache, [w.seq.lease for w in work], [w.seq.computed for w in work], [w.count for w in work]
+def pages_for(config: EngineConfig, page_bytes: int) -> int:
+    """How many pages the configured memory holds. `BadInput` when it does not hold one."""
+    count = config.pages if config.pages is not None else config.memory_bytes // page_bytes
+    if count < 1:
+        raise BadInput(
+            f"{config.memory_bytes} bytes do not hold one page of {page_bytes} bytes",
+            hint="raise memory_bytes",
+            param="memory_bytes",
         )
-        batch = Batch(
-            ids=torch.tensor(ids, dtype=torch.int64, device=self.device),
-            pos=torch.tensor(pos, dtype=torch.int64, device=self.device),
-            cu=torch.tensor(bounds, dtype=torch.int32, device=self.device),
-            bounds=tuple(bounds),
-            state=state,
-        )
-        return Step(self.model, self.model.hidden(batch), last, scored)
+    return count
+
+
+def choose(model: CausalModel, config: EngineConfig) -> Runner:
+    """The runner of an engine, with its memory reserved.
+
+    "torch" and "native" are taken at their word ("native" raises `Unavailable` or `NotRecordable` where it cannot be
+    had). "auto" is native for a model whose weights were loaded as stored (`models.load(..., dtype="stored")`), and
+    torch, with the reason in its name, where the kernels or the recording are missing.
+    """
+    from idiolect.engine.torch_runner import TorchRunner
+    from idiolect.nn.stored import holds_stored, materialise
+
+    stored = holds_stored(model)
+    reason = ""
+    if config.runner == "native" or (config.runner == "auto" and stored):
+        from idiolect.engine.native_runner import NativeRunner
+
+        try:
+            return NativeRunner(model, config)
+        except (NotRecordable, Unavailable) as error:
+            if config.runner == "native":
+                raise
+            reason = error.message
+            log.warning("the native runner cannot serve %s: %s", model.id, reason)
+    if stored:
+        from idiolect.models.read import resolve_dtype
+        from idiolect.nn import pack
+
+        pack(materialise(model, resolve_dtype("auto", model.device)))
+    return TorchRunner(model, config, reason)

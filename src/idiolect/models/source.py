@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor
 
 from idiolect.models.names import Dialect
@@ -66,6 +67,11 @@ class Weights(Protocol):
 
     @property
     def bytes(self) -> int: ...
+
+    def raw(self, name: str) -> tuple[int, np.ndarray] | None:
+        """ggml's type number and the rows as bytes [rows, bytes a row] of a matrix; None where that is not how this
+        source keeps it."""
+        ...
 
     def tensor(self, name: str) -> Tensor:
         """The tensor in a floating-point type (float32 where it was quantised), perhaps memory-mapped."""

@@ -14,7 +14,7 @@ from idiolect.core.bundle import Bundle, Parent, writing
 from idiolect.core.errors import BadInput
 from idiolect.models.base import Encoder, Model
 from idiolect.models.names import split
-from idiolect.nn import Linear
+from idiolect.nn import Embedding, Linear
 
 SHARD = 4 << 30  # bytes of weights per file
 
@@ -56,7 +56,7 @@ def tensors(model: Model) -> dict[str, Tensor]:
     for rule in model.rules():
         owner, _, leaf = rule.name.rpartition(".")
         module = model.get_submodule(owner)
-        value = module.dense() if isinstance(module, Linear) and leaf == "weight" else getattr(module, leaf)
+        value = module.dense() if isinstance(module, Linear | Embedding) and leaf == "weight" else getattr(module, leaf)
         found.update(split(value.detach().cpu(), rule))
     return found
 

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import ctypes as c
-from functools import cache
+import threading
 from typing import Any
 
 from idiolect.core.errors import Unavailable
 from idiolect.native.toolchain import build
 
-ABI = 1
+ABI = 2
+NORMS = {"none": 0, "rms": 1, "layer": 2}
+ACTIVATIONS = {"silu": 1, "swish": 1, "gelu": 2, "gelu_new": 3, "gelu_pytorch_tanh": 3, "relu": 4}
+STORE, ADD, LOGITS = 0, 1, 2
+EMBED, NORM, PREP, LINEAR, ROPE, ATTEND, GATHER = 1, 2, 3, 4, 5, 6, 7
+Q4, Q8, Q8H, BF16, F32, F16 = range(6)
 
 
 class Op(c.Structure):
     """`idl_op`: one operation of a recorded step."""
 
     _fields_ = [
-        *((name, c.c_int32) for name in (
-            "kind", "source", "target", "rows", "norm", "epilogue", "wkind", "n", "k", "layer", "heads", "kv_heads",
-            "dim", "rotary", "causal", "window", "offset_rows",
-        )),
+        *(
+            (name, c.c_int32)
+            for name in (
+                *("kind", "source", "target", "rows", "norm", "epilogue", "act", "pair", "column", "wkind", "n", "k"),
+                *("layer", "heads", "kv_heads", "dim", "rotary", "causal", "window", "first"),
+            )
+        ),
         *((name, c.c_float) for name in ("eps", "scale", "offset")),
         *((name, c.c_void_p) for name in ("w", "a", "b", "c", "d")),
-    ]  # fmt: skip
+    ]
 
 
 class Step(c.Structure):
@@ -45,12 +53,22 @@ class Cache(c.Structure):
     ]
 
 
-@cache
-def library() -> Any:
-    """The loaded kernels; built on first use. `Unavailable` says why there are none."""
-    path = build()
+_guard = threading.Lock()
+_loaded: dict[str, Any] = {}
+
+
+def library(every: bool = False) -> Any:
+    """The loaded kernels; built on first use. `Unavailable` says why there are none. `every`: see `toolchain.build`."""
+    with _guard:
+        path = str(build(every))
+        if path not in _loaded:
+            _loaded[path] = _load(path)
+        return _loaded[path]
+
+
+def _load(path: str) -> Any:
     try:
-        lib = c.CDLL(str(path))
+        lib = c.CDLL(path)
     except OSError as error:
         raise Unavailable(f"the kernels at {path} cannot be loaded: {error}", hint="delete that file") from error
     lib.idl_abi.restype = c.c_int
@@ -68,11 +86,13 @@ def library() -> Any:
         "idl_program_run": (i, [p, p, p]),
         "idl_packed_bytes": (i64, [i, i, i]),
         "idl_pack_kind": (i, [i]),
-        "idl_pack": (i, [i, p, i64, i, p, i, p]),
+        "idl_pack": (i, [i, i, p, i64, i, p, i, p]),
         "idl_unpack": (None, [i, p, i, p, i, p]),
         "idl_matmul": (None, [p, i, p, i, i, p, i, p]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments
+    if lib.idl_isa() is None:
+        raise Unavailable("the kernels are for another processor", hint=f"delete {path}")
     return lib

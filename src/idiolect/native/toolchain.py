@@ -24,15 +24,17 @@ from idiolect.core.files import cache_dir, lock
 from idiolect.core.progress import progress
 
 SOURCES = Path(__file__).parent / "csrc"
-COMMON = ("-std=c++20", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-w")
-X86 = {
+# No contraction: a product and a sum must round alike in every loop that computes the same row.
+COMMON = ("-std=c++20", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
+UNITS = ("team", "pack", "program")
+X86: dict[str, tuple[str, ...]] = {
     "portable": (),
     "avx2": ("-DIDL_AVX2", "-mavx2", "-mfma", "-mf16c"),
     "avx2vnni": ("-DIDL_AVX2VNNI", "-mavx2", "-mavxvnni", "-mfma", "-mf16c"),
     "avx512": ("-DIDL_AVX512", *(f"-mavx512{x}" for x in ("f", "bw", "vl", "dq", "vnni")), "-mfma", "-mf16c"),
 }
-ARM = {"portable": (), "neon": ("-DIDL_NEON", "-march=armv8.2-a+dotprod+fp16")}
-OTHER = {"portable": ()}
+ARM: dict[str, tuple[str, ...]] = {"portable": (), "neon": ("-DIDL_NEON", "-march=armv8.2-a+dotprod+fp16")}
+OTHER: dict[str, tuple[str, ...]] = {"portable": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,38 @@ class Compiler:
     version: str
 
 
-def variants(machine: str | None = None) -> dict[str, tuple[str, ...]]:
-    """The instruction sets that the kernels are compiled for, with their flags."""
-    machine = (machine or platform.machine()).lower()
+def variants(every: bool = False) -> dict[str, tuple[str, ...]]:
+    """The instruction sets to compile for, with their flags: the best that this processor has (`every`: all that its
+    architecture has, for tests; each costs some seconds). An unknown processor gets all, and the library chooses."""
+    machine = platform.machine().lower()
+    flags = processor_flags()
     if machine in ("x86_64", "amd64"):
-        return X86
-    return ARM if machine in ("aarch64", "arm64") else OTHER
+        known, needs = X86, {"avx512": "avx512_vnni", "avx2vnni": "avx_vnni", "avx2": "avx2"}
+    elif machine in ("aarch64", "arm64"):
+        known, needs = ARM, {"neon": "asimddp"}
+    else:
+        known, needs = OTHER, {}
+    if every or not flags:
+        return known
+    best = next((name for name, flag in needs.items() if flag in flags), "portable")
+    return {best: known[best]}
+
+
+def processor_flags() -> frozenset[str]:
+    """What Linux says the processor can do; empty where nobody says."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(("flags", "Features")):
+                return frozenset(line.partition(":")[2].split())
+    except OSError:
+        pass
+    return frozenset()
 
 
 def find() -> Compiler:
     """$CXX, the system's compiler, or the `ziglang` package. `Unavailable` when there is none."""
     named = os.environ.get("CXX", "").split()
-    choices = [tuple(named)] if named else [("c++",), ("g++",), ("clang++",)]
+    choices: list[tuple[str, ...]] = [tuple(named)] if named else [("c++",), ("g++",), ("clang++",)]
     if importlib.util.find_spec("ziglang") is not None:
         choices.append((sys.executable, "-m", "ziglang", "c++"))
     for command in choices:
@@ -64,21 +86,20 @@ def find() -> Compiler:
         if asked.returncode == 0:
             return Compiler(command, asked.stdout.splitlines()[0] if asked.stdout else "")
     raise Unavailable(
-        "no C++ compiler for the fast kernels", hint="install g++ or clang, or: pip install ziglang; torch serves so far"
+        "there is no C++ compiler for the fast kernels", hint="install g++ or clang++, or: pip install ziglang"
     )
 
 
-def build() -> Path:
-    """The path of the built library; builds it when this machine has not yet. Raises `Unavailable` with the reason."""
-    compiler = find()
-    flags = variants()
-    text = hashlib.sha256(repr((compiler.version, COMMON, flags, platform.machine(), sys.platform)).encode())
-    for file in sorted(SOURCES.iterdir()):
-        text.update(file.name.encode() + b"\0" + file.read_bytes())
-    folder = cache_dir() / "kernels"
-    target = folder / f"idiolect-{text.hexdigest()[:20]}.so"
-    if target.exists():
+def build(every: bool = False) -> Path:
+    """The path of the built library; builds it when this machine has not yet. Raises `Unavailable` with the reason.
+    `every` builds all instruction sets of the architecture."""
+    flags = variants(every)
+    folder = _folder(flags)
+    target = _newest(folder)  # a library that was built before serves without the compiler that built it
+    if target is not None:
         return target
+    compiler = find()
+    target = folder / f"idiolect-{hashlib.sha256(repr(compiler).encode()).hexdigest()[:12]}.so"
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / ".lock"):
         if not target.exists():
@@ -86,18 +107,37 @@ def build() -> Path:
     return target
 
 
+def _folder(flags: dict[str, tuple[str, ...]]) -> Path:
+    """One folder for each state of the sources and flags."""
+    text = hashlib.sha256(repr((COMMON, flags, platform.machine(), sys.platform)).encode())
+    for file in sorted(SOURCES.iterdir()):
+        text.update(file.name.encode() + b"\0" + file.read_bytes())
+    return cache_dir() / "kernels" / text.hexdigest()[:20]
+
+
+def _newest(folder: Path) -> Path | None:
+    """The library that was built last from these very sources, unless $CXX asks for a certain compiler."""
+    if os.environ.get("CXX"):
+        return None
+    built = sorted(folder.glob("*.so"), key=lambda path: path.stat().st_mtime)
+    return built[-1] if built else None
+
+
 def _compile(compiler: Compiler, flags: dict[str, tuple[str, ...]], target: Path) -> None:
     jobs = [("kernels.cpp", extra, f"kernels_{name}.o") for name, extra in flags.items()]
-    jobs += [(f"{name}.cpp", (f"-DIDL_{platform.machine().upper()}",), f"{name}.o") for name in ("team", "pack", "program")]
-    with tempfile.TemporaryDirectory(dir=target.parent) as temp, progress("compiling the kernels", len(jobs) + 1) as bar:
+    jobs += [(f"{name}.cpp", tuple(f"-DIDL_HAVE_{f.upper()}" for f in flags), f"{name}.o") for name in UNITS]
+    with (
+        tempfile.TemporaryDirectory(dir=target.parent) as temp,
+        progress("compiling the kernels", len(jobs) + 1) as bar,
+    ):
 
         def run(arguments: list[str]) -> None:
             done = subprocess.run([*compiler.command, *arguments], capture_output=True, text=True, check=False)
             if done.returncode:
-                reason = (done.stderr or done.stdout).strip().splitlines()
+                reason = [*(done.stderr or done.stdout).strip().splitlines(), "no reason given"][0]
                 raise Unavailable(
-                    f"the kernels did not compile with {compiler.version}: {reason[0] if reason else 'no reason given'}",
-                    hint="torch serves instead; set CXX to another compiler",
+                    f"the kernels did not compile with {compiler.version}: {reason}",
+                    hint="set CXX to another compiler",
                 )
             bar.advance()
 

@@ -4,14 +4,17 @@ from idiolect.nn import sdpa as _sdpa  # noqa: F401  (registers the back end)
 from idiolect.nn.attend import attend
 from idiolect.nn.batch import Batch, Paged, State, StateSpec
 from idiolect.nn.cache import Contiguous
+from idiolect.nn.embedding import Embedding
 from idiolect.nn.feedforward import FeedForward, GatedFeedForward
 from idiolect.nn.linear import Linear, pack
 from idiolect.nn.norm import LayerNorm, RMSNorm
 from idiolect.nn.rope import Rope, rotate
+from idiolect.nn.stored import Stored
 
 __all__ = [
     "Batch",
     "Contiguous",
+    "Embedding",
     "FeedForward",
     "GatedFeedForward",
     "LayerNorm",
@@ -21,6 +24,7 @@ __all__ = [
     "Rope",
     "State",
     "StateSpec",
+    "Stored",
     "attend",
     "pack",
     "rotate",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from idiolect.core.registry import Registry
+from idiolect.nn import tape
 from idiolect.nn.batch import Batch
 
 Backend = Callable[[Tensor, Tensor, Tensor, Batch, int, float, bool, int | None, float | None], Tensor]
@@ -39,6 +40,8 @@ def attend(
     `scale` defaults to 1/sqrt(Dh). `softcap` c bends the scores to c * tanh(s / c) first (Gemma 2). `backend` is a
     name in `backends`; `reference` is the specification that the others are tested against.
     """
+    if isinstance(q, tape.Heads):
+        return tape.attend(q, k, v, layer, scale=scale, causal=causal, window=window, softcap=softcap)
     if batch.state is not None:
         batch.state.extend(layer, k, v)
     if scale is None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from idiolect.core.registry import Registry
 from idiolect.nn.linear import Linear
+from idiolect.nn.tape import Sym
 
 Activation = Callable[[Tensor], Tensor]
 activations: Registry[Activation] = Registry("activation")  # under the names that config.json uses
@@ -34,11 +35,13 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden: int, activation: str = "silu", bias: bool = False) -> None:
         super().__init__()
-        self.act = activations.get(activation)
+        self.activation, self.act = activation, activations.get(activation)
         self.gate_up = Linear(dim, 2 * hidden, bias)
         self.down = Linear(hidden, dim, bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Sym):
+            return self.down(self.gate_up(x).gated(self.activation))
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(self.act(gate) * up if torch.is_grad_enabled() else self.act(gate).mul_(up))
 
@@ -48,9 +51,11 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden: int, activation: str = "gelu", bias: bool = True) -> None:
         super().__init__()
-        self.act = activations.get(activation)
+        self.activation, self.act = activation, activations.get(activation)
         self.up = Linear(dim, hidden, bias)
         self.down = Linear(hidden, dim, bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Sym):
+            return self.down(self.up(x).activated(self.activation))
         return self.down(self.act(self.up(x)))

@@ -16,6 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from idiolect.nn.embedding import Embedding
+from idiolect.nn.stored import Stored
+from idiolect.nn.tape import Sym
+
 
 class Linear(nn.Module):
     """y = x W^T + b. [..., In] -> [..., Out]; `weight` is [Out, In] as Hugging Face has it."""
@@ -26,13 +30,24 @@ class Linear(nn.Module):
         self.weight: nn.Parameter | None = nn.Parameter(torch.empty(outputs, inputs))
         self.bias: nn.Parameter | None = nn.Parameter(torch.empty(outputs)) if bias else None
         self._packed: Tensor | None = None  # opaque, oneDNN's own layout
-        self._tied: tuple[nn.Embedding, ...] = ()  # a tuple, so that the embedding is not registered twice
+        self.stored: Stored | None = None  # rows as a file has them, in place of `weight`
+        self._tied: tuple[Embedding, ...] = ()  # a tuple, so that the embedding is not registered twice
 
-    def tie(self, embedding: nn.Embedding) -> None:
+    def hold(self, stored: Stored) -> None:
+        """Serve from stored rows; the parameter goes."""
+        self.weight, self.stored = None, stored
+
+    def rows(self) -> Stored | None:
+        """The stored rows, its own or the tied embedding's; None when the weight is floats."""
+        return self._tied[0].stored if self._tied else self.stored
+
+    def tie(self, embedding: Embedding) -> None:
         """Use the embedding's matrix [Out, In] as the weight; it stays the embedding's parameter alone."""
         self.weight, self._tied = None, (embedding,)
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Sym):
+            return x.linear(self)
         if self._packed is not None:
             if not torch.is_grad_enabled() or not x.requires_grad:
                 return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
@@ -43,13 +58,15 @@ class Linear(nn.Module):
         """The plain weight [Out, In], whichever way it is held now."""
         if self._packed is not None:
             return self._packed.to_dense()
-        return self._tied[0].weight if self._tied else self.weight  # type: ignore[return-value]
+        if self.stored is not None:
+            return self.stored.floats()
+        return self._tied[0].dense() if self._tied else self.weight  # type: ignore[return-value]
 
     def pack(self) -> None:
         """Hold the weight in oneDNN's layout. Does nothing where that is not known to help (`can_pack`).
 
         A tied layer gets a copy of its own: the embedding still needs the plain rows."""
-        if self._packed is None and can_pack(self.dense()):
+        if self._packed is None and self.rows() is None and can_pack(self.dense()):
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self.dense().detach().contiguous())
             self.weight = None
 

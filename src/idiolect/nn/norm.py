@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from idiolect.nn.tape import Heads, Sym
+
 
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019, arXiv:1910.07467). [..., D] -> [..., D].
@@ -20,6 +22,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Sym | Heads):
+            return x.norm(self, "rms")
         return F.rms_norm(x, self.shape, self.weight, self.eps)
 
 
@@ -34,4 +38,6 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Sym | Heads):
+            return x.norm(self, "layer")
         return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)

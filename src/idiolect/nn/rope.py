@@ -18,6 +18,7 @@ from torch import Tensor
 from idiolect.core.errors import BadInput
 from idiolect.core.names import did_you_mean
 from idiolect.nn.batch import Batch
+from idiolect.nn.tape import Heads, Sym, SymAngles
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Rope:
 
     def angles(self, batch: Batch, dtype: torch.dtype) -> Angles:
         """cos and sin for every token of the batch, made in float32 and rounded to `dtype` at the end."""
+        if isinstance(batch.pos, Sym):
+            return SymAngles(self)
         if self._on_device.device != batch.pos.device:
             self._on_device = self.inv_freq.to(batch.pos.device)
         theta = batch.pos.float()[:, None] * (self._dynamic(batch) if self.growth else self._on_device)  # [N, R/2]
@@ -70,6 +73,11 @@ class Rope:
         if self.gain != 1.0:
             cos, sin = cos * self.gain, sin * self.gain
         return Angles(torch.cat((cos, cos), -1)[:, None].to(dtype), torch.cat((-sin, sin), -1)[:, None].to(dtype))
+
+    def table(self, positions: int) -> tuple[Tensor, Tensor]:
+        """cos and sin [positions, R/2] float32 of the first positions, up to the trained length if that matters."""
+        theta = torch.arange(positions).float()[:, None] * self.inv_freq
+        return theta.cos() * self.gain, theta.sin() * self.gain
 
     def _dynamic(self, batch: Batch) -> Tensor:
         """Dynamic NTK: the base grows with the length of each segment once it is past the trained length.
@@ -91,6 +99,8 @@ class Rope:
 
 def rotate(x: Tensor, angles: Angles) -> Tensor:
     """Rotate the first R channels of every head. x [N, H, Dh] -> [N, H, Dh]."""
+    if isinstance(x, Heads):
+        return x.rotate(angles)
     width = angles.cos.shape[-1]
     if width < x.shape[-1]:
         return torch.cat((rotate(x[..., :width], angles), x[..., width:]), -1)

@@ -37,6 +37,9 @@ class SafetensorsWeights:
                 self.shapes[name], self.types[name] = tuple(entry["shape"]), entry["dtype"]
                 self._where[name] = file
 
+    def raw(self, name: str) -> None:
+        """Its tensors are floats: `tensor` gives them as they are."""
+
     def tensor(self, name: str) -> Tensor:
         from safetensors import SafetensorError, safe_open
 

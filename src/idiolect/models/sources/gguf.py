@@ -52,6 +52,10 @@ class GGUFWeights:
             self.shapes[name], self.types[name] = tensor.shape, kind.name
             self._stored[name] = (data, kind)
 
+    def raw(self, name: str) -> tuple[int, np.ndarray] | None:
+        data, kind = self._stored[name]
+        return int(kind), data
+
     def tensor(self, name: str) -> Tensor:
         data, kind = self._stored[name]
         return dequantize(data, kind, self.shapes[name], str(self.path), name)

@@ -4,10 +4,10 @@
 
 extern "C" {
 
-enum { IDL_ABI = 1 };
+enum { IDL_ABI = 2 };
 
 enum idl_op_kind {
-  IDL_EMBED = 1,   // out[row] = table row ids[row] (+ positions[pos[row] + i0]) (+ extra row)
+  IDL_EMBED = 1,   // out[row] = table row ids[row] (+ positions[pos[row] + first]) (+ extra row)
   IDL_NORM = 2,    // out = norm(in)
   IDL_PREP = 3,    // activations for the next LINEAR: norm (or not) of `in`, quantised or interleaved
   IDL_LINEAR = 4,  // out = epilogue(activations x matrix + bias)
@@ -17,14 +17,17 @@ enum idl_op_kind {
 };
 
 enum { IDL_NORM_NONE = 0, IDL_NORM_RMS = 1, IDL_NORM_LAYER = 2 };
-enum { IDL_STORE = 0, IDL_ADD = 1, IDL_SILU = 2, IDL_GELU = 3, IDL_GELU_TANH = 4, IDL_LOGITS = 5 };
+enum { IDL_STORE = 0, IDL_ADD = 1, IDL_LOGITS = 2 };
+enum { IDL_ACT_NONE = 0, IDL_SILU = 1, IDL_GELU = 2, IDL_GELU_TANH = 3, IDL_RELU = 4 };
 
 typedef struct {
   int32_t kind, in, out;  // in, out: buffer numbers
   int32_t rows;           // 0: tokens of the step; 1: wanted rows of the step
-  int32_t norm, epilogue;
+  int32_t norm, epilogue, act;
+  int32_t pair;           // LINEAR: tiles alternate between gate and up; out = act(gate) * up, n counts both
+  int32_t column;         // LINEAR: first column of the output row
   int32_t wkind, n, k;    // matrix: kind, output rows (valid), inputs
-  int32_t layer, heads, kv_heads, dim, rotary, causal, window, i0;
+  int32_t layer, heads, kv_heads, dim, rotary, causal, window, first;
   float eps, scale, offset;
   const void* w;          // matrix tiles (LINEAR, EMBED)
   const float* a;         // norm weight; positions table (EMBED); q norm (ROPE)
@@ -63,13 +66,13 @@ void* idl_program_new(void* team, const idl_op* ops, int n_ops, const int32_t* w
 void idl_program_free(void* program);
 float* idl_program_buffer(void* program, int buffer);
 int idl_program_run(void* program, const idl_step* step, const idl_cache* cache);
-// Pack GGUF or dense rows into tiles. type is the GGUF tensor type number; row_map[i] is the source row of output row i,
-// -1: zeros. Returns 0, or -1 for a type without a packer.
+// Pack rows into tiles that the caller has zeroed. type is the GGUF tensor type number; row_map[i] is the source row of
+// output row i, -1: leave it. A narrower type is held exactly; a wider one is quantised. -1: no packer for this type.
 int64_t idl_packed_bytes(int kind, int rows, int k);
-int idl_pack_kind(int type);
-int idl_pack(int type, const void* src, int64_t row_bytes, int k, const int32_t* row_map, int rows, void* dst);
+int idl_pack_kind(int type);  // the kind that holds a type exactly (fp16 scales and offsets), or -1
+int idl_pack(int kind, int type, const void* src, int64_t row_bytes, int k, const int32_t* row_map, int rows, void* dst);
 void idl_unpack(int kind, const void* tiles, int k, const int32_t* rows, int n, float* out);
 // One matrix times m rows of x: for tests and measurements.
 void idl_matmul(void* team, int kind, const void* w, int n, int k, const float* x, int m, float* y);
-double idl_read_bandwidth(void* team, const void* p, int64_t bytes, int passes);
+
 }

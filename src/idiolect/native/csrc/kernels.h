@@ -13,12 +13,13 @@ enum Kind : int32_t {
   Q8H = 2,  // 512 bytes, s[2][16], b[2][16]: a scale per 16 values (Q6_K)
   BF16 = 3,
   F32 = 4,
-  KINDS = 5
+  F16 = 5,
+  KINDS = 6
 };
 
 // Bytes of one (tile, block of 32) cell.
 inline int64_t cell_bytes(int kind) {
-  const int64_t bytes[KINDS] = {320, 576, 640, 32 * 16 * 2, 32 * 16 * 4};
+  const int64_t bytes[KINDS] = {320, 576, 640, 32 * 16 * 2, 32 * 16 * 4, 32 * 16 * 2};
   return bytes[kind];
 }
 
@@ -28,7 +29,6 @@ struct AttendArgs {
   float* out;            // same layout, out_stride
   int64_t out_stride;
   int tokens, group, dim, kv_heads, head;
-  const int64_t* page_k; // unused on purpose: pages are addressed through table
   const uint16_t* k;     // [page][kv_heads][dim][page_size]
   const uint16_t* v;     // [page][kv_heads][page_size][dim]
   const int32_t* table;  // page of each page_size positions
@@ -51,9 +51,11 @@ struct Kernels {
   void (*tile)(int kind, int mb, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out);
   void (*rmsnorm)(const float* x, const float* w, float* y, int n, float eps, float offset);
   void (*layernorm)(const float* x, const float* w, const float* b, float* y, int n, float eps);
-  void (*silu_mul)(const float* gate, const float* up, float* y, int n);
+  void (*silu)(const float* x, float* y, int n);
+  void (*relu)(const float* x, float* y, int n);
   void (*gelu)(const float* x, float* y, int n, int tanh_form);
   void (*add)(float* y, const float* x, int n);
+  void (*multiply)(float* y, const float* x, int n);
   void (*rope)(float* x, const float* cos, const float* sin, int half);
   void (*store_k)(uint16_t* k, int64_t stride, const float* x, int dim);
   void (*store_v)(uint16_t* v, const float* x, int dim);

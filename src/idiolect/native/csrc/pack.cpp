@@ -40,10 +40,11 @@ static uint16_t to_half(float f) {
   return (uint16_t)(sign | r);
 }
 
-// Codes, scales and offsets of one block of 32 values of one row. s and z have two entries (one per 16 values).
+// Codes, scales and offsets of one block of 32 values of one row; `halves`: one scale and offset per 16 values.
 struct Block {
   uint8_t u[32];
   float s[2], z[2];
+  bool halves = false;
 };
 
 // GGUF tensor types (ggml.h's public numbering).
@@ -123,17 +124,68 @@ static void read_block(int type, const uint8_t* row, int b, Block& o) {
         o.u[i] = lo | (((qh[i] >> (2 * quarter)) & 3) << 4);
       }
       for (int h = 0; h < 2; h++) { o.s[h] = d * sc[h]; o.z[h] = -32 * o.s[h]; }
+      o.halves = true;
       break;
     }
   }
+}
+
+static uint16_t to_bfloat(float f) {
+  uint32_t bits;
+  std::memcpy(&bits, &f, 4);
+  return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+static void read_floats(int type, const uint8_t* row, int k, float* y) {
+  if (type == T_F32) {
+    std::memcpy(y, row, sizeof(float) * k);
+  } else if (type == T_F16) {
+    for (int i = 0; i < k; i++) y[i] = half(row + 2 * i);
+  } else if (type == T_BF16) {
+    for (int i = 0; i < k; i++) {
+      uint32_t bits = (uint32_t)((const uint16_t*)row)[i] << 16;
+      std::memcpy(y + i, &bits, 4);
+    }
+  } else {
+    const int parts = type == T_Q6_K ? 2 : 1;
+    Block b;
+    for (int j = 0; j < (k + 31) / 32; j++) {
+      read_block(type, row, j, b);
+      for (int i = 0; i < 32; i++) y[32 * j + i] = b.s[parts * i / 32] * b.u[i] + b.z[parts * i / 32];
+    }
+  }
+}
+
+// Round a block to nearest: sixteen levels between its least and its largest value, or 255 around zero.
+static void quantise(int kind, const float* x, Block& o) {
+  float low = x[0], top = x[0];
+  for (int i = 1; i < 32; i++) {
+    low = std::fmin(low, x[i]);
+    top = std::fmax(top, x[i]);
+  }
+  const int levels = kind == Q4 ? 15 : 255, shift = kind == Q4 ? 0 : 128;
+  if (kind != Q4) {
+    top = std::fmax(std::fabs(low), std::fabs(top));
+    low = 0;
+  }
+  const uint16_t least = to_half(low);
+  low = half((const uint8_t*)&least);
+  const uint16_t scale = to_half(kind == Q4 ? (top - low) / 15 : top / 127);
+  const float s = half((const uint8_t*)&scale), inverse = s > 0 ? 1 / s : 0;
+  for (int i = 0; i < 32; i++) {
+    const int u = (int)std::nearbyintf((x[i] - low) * inverse) + shift;
+    o.u[i] = (uint8_t)(u < 0 ? 0 : u > levels ? levels : u);
+  }
+  o.s[0] = s;
+  o.z[0] = kind == Q4 ? low : -128 * s;
 }
 
 static void put(int kind, uint8_t* cell, int lane, const Block& o) {
   uint16_t* scales = (uint16_t*)(cell + (kind == Q4 ? 256 : 512));
   const int parts = kind == Q8H ? 2 : 1;
   for (int h = 0; h < parts; h++) {
-    scales[16 * h + lane] = to_half(o.s[h]);
-    scales[16 * (parts + h) + lane] = to_half(o.z[h]);
+    scales[16 * h + lane] = to_half(o.s[o.halves ? h : 0]);
+    scales[16 * (parts + h) + lane] = to_half(o.z[o.halves ? h : 0]);
   }
   if (kind == Q4) {
     for (int g = 0; g < 4; g++)
@@ -156,41 +208,46 @@ int idl_pack_kind(int type) {
     case T_Q4_0: case T_Q4_1: case T_Q4_K: return Q4;
     case T_Q5_0: case T_Q5_1: case T_Q5_K: case T_Q8_0: return Q8;
     case T_Q6_K: return Q8H;
-    case T_BF16: case T_F16: return BF16;
+    case T_BF16: return BF16;
+    case T_F16: return F16;
     case T_F32: return F32;
     default: return -1;
   }
 }
 
-int idl_pack(int type, const void* src, int64_t row_bytes, int k, const int32_t* row_map, int rows, void* dst) {
-  const int kind = idl_pack_kind(type), blocks = (k + 31) / 32;
-  if (kind < 0) return -1;
+int idl_pack(int kind, int type, const void* src, int64_t row_bytes, int k, const int32_t* row_map, int rows, void* dst) {
+  const int natural = idl_pack_kind(type), blocks = (k + 31) / 32;
+  if (natural < 0 || kind < 0 || kind >= KINDS) return -1;
   const int64_t cell = cell_bytes(kind);
-  uint8_t* out = (uint8_t*)dst;
-  std::memset(out, 0, idl_packed_bytes(kind, rows, k));
+  // Q4 codes fit into Q8 and Q8H, and Q8 into Q8H, so those keep every bit; the rest goes through floats.
+  const bool exact = natural <= kind && kind <= Q8H;
+  std::vector<float> values((size_t)blocks * 32, 0.0f);
   for (int r = 0; r < rows; r++) {
     if (row_map[r] < 0) continue;
     const uint8_t* row = (const uint8_t*)src + row_bytes * row_map[r];
-    uint8_t* tile = out + (int64_t)(r / 16) * blocks * cell;
+    uint8_t* tile = (uint8_t*)dst + (int64_t)(r / 16) * blocks * cell;
     const int lane = r % 16;
-    if (kind == F32) {
-      for (int i = 0; i < k; i++) ((float*)tile)[(int64_t)i * 16 + lane] = ((const float*)row)[i];
-    } else if (kind == BF16) {
-      for (int i = 0; i < k; i++) {
-        uint16_t v = ((const uint16_t*)row)[i];
-        if (type == T_F16) {
-          float f = half(row + 2 * i);
-          uint32_t bits;
-          std::memcpy(&bits, &f, 4);
-          v = (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-        }
-        ((uint16_t*)tile)[(int64_t)i * 16 + lane] = v;
-      }
-    } else {
-      Block b;
+    Block b;
+    if (exact) {
       for (int j = 0; j < blocks; j++) {
         read_block(type, row, j, b);
         put(kind, tile + j * cell, lane, b);
+      }
+    } else if (kind == natural && kind != F32) {
+      for (int i = 0; i < k; i++) ((uint16_t*)tile)[(int64_t)i * 16 + lane] = ((const uint16_t*)row)[i];
+    } else {
+      read_floats(type, row, k, values.data());
+      if (kind <= Q8H) {
+        for (int j = 0; j < blocks; j++) {
+          quantise(kind, values.data() + 32 * j, b);
+          put(kind, tile + j * cell, lane, b);
+        }
+      } else {
+        for (int i = 0; i < k; i++) {
+          const int64_t at = (int64_t)i * 16 + lane;
+          if (kind == F32) ((float*)tile)[at] = values[i];
+          else ((uint16_t*)tile)[at] = kind == BF16 ? to_bfloat(values[i]) : to_half(values[i]);
+        }
       }
     }
   }

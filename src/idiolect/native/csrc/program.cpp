@@ -16,20 +16,30 @@ namespace idl {
 
 static const Kernels* chosen = nullptr;
 
+// What this library was built with and this processor has. The build defines IDL_HAVE_<instruction set>.
 static const Kernels* by_name(const char* name) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vnni");
-  if (!std::strcmp(name, "avx512")) return avx512 ? kernels_avx512() : nullptr;
-  if (!std::strcmp(name, "avx2vnni")) return avx2 && __builtin_cpu_supports("avxvnni") ? kernels_avx2vnni() : nullptr;
-  if (!std::strcmp(name, "avx2")) return avx2 ? kernels_avx2() : nullptr;
-#elif defined(__aarch64__)
+#if defined(IDL_HAVE_AVX512)
+  if (!std::strcmp(name, "avx512") && avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
+    return kernels_avx512();
+#endif
+#if defined(IDL_HAVE_AVX2VNNI)
+  if (!std::strcmp(name, "avx2vnni") && avx2 && __builtin_cpu_supports("avxvnni")) return kernels_avx2vnni();
+#endif
+#if defined(IDL_HAVE_AVX2)
+  if (!std::strcmp(name, "avx2") && avx2) return kernels_avx2();
+#endif
+#endif
+#if defined(IDL_HAVE_NEON)
   if (!std::strcmp(name, "neon")) return kernels_neon();
 #endif
-  return std::strcmp(name, "portable") ? nullptr : kernels_portable();
+#if defined(IDL_HAVE_PORTABLE)
+  if (!std::strcmp(name, "portable")) return kernels_portable();
+#endif
+  return nullptr;
 }
 
 static const Kernels* kernels() {
@@ -98,10 +108,12 @@ struct Program : Job {
     }
   }
 
+  ~Program() override { team->quiesce(); }
+
   float* buf(int i, int64_t row = 0) { return buffers[i].p + row * widths[i]; }
   int rows_of(const idl_op& op) const { return op.rows ? step.wanted : step.n; }
-  static int tiles(const idl_op& op) { return (op.n + 15) / 16; }
-  static bool dense(const idl_op& op) { return op.wkind == BF16 || op.wkind == F32; }
+  static int tiles(const idl_op& op) { return op.pair ? (op.n / 2 + 15) / 16 * 2 : (op.n + 15) / 16; }
+  static bool dense(const idl_op& op) { return op.wkind >= BF16; }
   static int per_task(const idl_op& op, int m) {  // tiles a task takes: big enough to pay for a claim, small enough to share
     const int cost = m * ((op.k + 31) / 32);
     int t = cost >= 256 ? 2 : cost >= 64 ? 4 : 8;
@@ -159,7 +171,7 @@ struct Program : Job {
     const idl_op& op = list[step.begin + i];
     const int m = rows_of(op);
     switch (op.kind) {
-      case IDL_EMBED: return embed(op, task, m);
+      case IDL_EMBED: return embed(op, task, m, thread);
       case IDL_NORM: return norm(op, task, m);
       case IDL_PREP: return prepare(op, task * 8, std::min(8, m - task * 8), *shared, rowbuf[thread].p);
       case IDL_LINEAR: return linear(op, task, m, thread);
@@ -172,15 +184,17 @@ struct Program : Job {
     }
   }
 
-  void embed(const idl_op& op, int task, int m) {
+  void embed(const idl_op& op, int task, int m, int thread) {
     const int blocks = (op.k + 31) / 32;
     for (int r = task * 8; r < std::min(m, task * 8 + 8); r++) {
       float* y = buf(op.out, r);
       const int id = step.ids[r];
-      kn->decode_row(op.wkind, (const uint8_t*)op.w + (int64_t)(id / 16) * blocks * cell_bytes(op.wkind), id % 16, blocks, y);
+      float* whole = op.k % 32 ? rowbuf[thread].p : y;  // whole blocks are written: not past the row's end
+      kn->decode_row(op.wkind, (const uint8_t*)op.w + (int64_t)(id / 16) * blocks * cell_bytes(op.wkind), id % 16, blocks, whole);
+      if (whole != y) std::memcpy(y, whole, sizeof(float) * op.k);
       if (op.scale != 1.0f)
         for (int j = 0; j < op.k; j++) y[j] *= op.scale;
-      if (op.a) kn->add(y, op.a + (int64_t)(step.pos[r] + op.i0) * op.k, op.k);
+      if (op.a) kn->add(y, op.a + (int64_t)(step.pos[r] + op.first) * op.k, op.k);
       if (op.b) kn->add(y, op.b, op.k);
     }
   }
@@ -197,37 +211,33 @@ struct Program : Job {
     const int64_t tile_bytes = blocks * cell_bytes(op.wkind);
     const Acts& acts = m == 1 ? *privates[thread] : *shared;
     const int64_t lanes = dense(op) ? 32 : 8, sums = op.wkind == Q8H ? 2 : 1;
-    const bool pair = op.epilogue == IDL_SILU;
     float* y = rowbuf[thread].p;
-    alignas(64) float gated[128];
-    for (int t = task * per; t < end; t += pair ? 2 : 1) {
+    for (int t = task * per; t < end; t += op.pair ? 2 : 1) {
       const uint8_t* w = (const uint8_t*)op.w + t * tile_bytes;
       for (int first = 0; first < m; first += 8) {
         const int mb = std::min(8, m - first);
         const int32_t* a = acts.a.p + first * blocks * lanes;
         const float *d = acts.d.p + (int64_t)first * blocks, *ds = acts.ds.p + (int64_t)first * blocks * sums;
         kn->tile(op.wkind, mb, w, blocks, a, d, ds, y);
-        int column = t * 16;
-        const float* result = y;
         if (op.b)
           for (int r = 0; r < mb; r++) kn->add(y + 16 * r, op.b + t * 16, 16);
-        if (pair) {
+        if (op.act == IDL_SILU) kn->silu(y, y, 16 * mb);
+        else if (op.act == IDL_RELU) kn->relu(y, y, 16 * mb);
+        else if (op.act != IDL_ACT_NONE) kn->gelu(y, y, 16 * mb, op.act == IDL_GELU_TANH);
+        if (op.pair) {  // the next tile holds the rows that this one gates
           kn->tile(op.wkind, mb, w + tile_bytes, blocks, a, d, ds, y + 128);
           if (op.b)
             for (int r = 0; r < mb; r++) kn->add(y + 128 + 16 * r, op.b + t * 16 + 16, 16);
-          kn->silu_mul(y, y + 128, gated, 16 * mb);
-          result = gated;
-          column = t * 8;
-        } else if (op.epilogue == IDL_GELU || op.epilogue == IDL_GELU_TANH) {
-          kn->gelu(y, gated, 16 * mb, op.epilogue == IDL_GELU_TANH);
-          result = gated;
+          kn->multiply(y, y + 128, 16 * mb);
         }
-        const int valid = std::min(16, (pair ? op.n / 2 : op.n) - column);
+        const int column = op.pair ? t * 8 : t * 16;
+        const int valid = std::min(16, (op.pair ? op.n / 2 : op.n) - column);
         for (int r = 0; r < mb; r++) {
-          float* out = op.epilogue == IDL_LOGITS ? step.logits + (first + r) * step.logits_stride + column
-                                                 : buf(op.out, first + r) + column;
-          if (op.epilogue == IDL_ADD) kn->add(out, result + 16 * r, valid);
-          else std::memcpy(out, result + 16 * r, sizeof(float) * valid);
+          float* out = op.epilogue == IDL_LOGITS ? step.logits + (first + r) * step.logits_stride
+                                                 : buf(op.out, first + r);
+          out += op.column + column;
+          if (op.epilogue == IDL_ADD) kn->add(out, y + 16 * r, valid);
+          else std::memcpy(out, y + 16 * r, sizeof(float) * valid);
         }
       }
     }
@@ -300,7 +310,7 @@ struct Program : Job {
 using namespace idl;
 
 int idl_abi(void) { return IDL_ABI; }
-const char* idl_isa(void) { return kernels()->name; }
+const char* idl_isa(void) { return kernels() ? kernels()->name : nullptr; }
 int idl_use_isa(const char* name) {
   const Kernels* k = by_name(name);
   if (k) chosen = k;
@@ -317,7 +327,7 @@ void idl_program_free(void* program) { delete (Program*)program; }
 float* idl_program_buffer(void* program, int buffer) { return ((Program*)program)->buffers[buffer].p; }
 int idl_program_run(void* program, const idl_step* step, const idl_cache* cache) {
   Program* p = (Program*)program;
-  if (step->n > p->max_rows || step->wanted > p->max_rows) return -1;
+  if (step->n < 0 || step->wanted < 0 || step->n > p->max_rows || step->wanted > p->max_rows) return -1;
   if (step->begin < 0 || step->begin > step->end || step->end > (int)p->list.size()) return -3;
   for (int i = 0; i < step->segments; i++)
     if (step->lengths[i] > p->max_context) return -2;

@@ -65,6 +65,11 @@ void Team::loop(int thread) {
   }
 }
 
+void Team::quiesce() {
+  for (int i = 0; i < RING; i++)
+    while (slots_[i].inside.load() > 0) std::this_thread::yield();
+}
+
 void Team::run(Job* job) {
   const uint32_t next = epoch_.load() + 1;
   Slot& slot = slots_[next % RING];

@@ -34,6 +34,7 @@ class Team {
   explicit Team(int threads);
   ~Team();
   void run(Job* job);
+  void quiesce();  // wait until no thread is inside a step, so that its job may be freed
   int threads() const { return n_; }
 
  private:

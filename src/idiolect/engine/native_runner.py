@@ -1,0 +1,114 @@
+"""Runs one step's work as one native call: the recorded program over paged keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from idiolect.core.errors import Unavailable
+from idiolect.engine.config import EngineConfig
+from idiolect.engine.native_kv import NativeKV
+from idiolect.engine.runner import Wanted, gather, pages_for
+from idiolect.engine.scheduler import Work
+from idiolect.engine.sequence import Sequence
+from idiolect.models.base import CausalModel
+from idiolect.native.library import Step, library
+from idiolect.native.matrices import describe
+from idiolect.native.program import Program, Team, record
+from idiolect.native.tiles import Tiles
+
+SCORE_ROWS = 64  # rows of logits that exist at once while scoring
+
+
+class NativeStep:
+    """The choosing sequences' logits are in the runner's buffer until the next step."""
+
+    def __init__(
+        self, runner: NativeRunner, choosing: list[Sequence], logits: Tensor | None, scored: list[Wanted]
+    ) -> None:
+        self._runner, self.choosing, self.logits, self._scored = runner, choosing, logits, scored
+
+    def scores(self) -> Iterator[tuple[list[tuple[Sequence, int]], Tensor]]:
+        rows = [(w.seq, w.first + i, target) for w in self._scored for i, target in enumerate(w.targets)]
+        for begin in range(0, len(rows), SCORE_ROWS):
+            part = rows[begin : begin + SCORE_ROWS]
+            yield [(seq, target) for seq, _, target in part], self._runner.head([row for _, row, _ in part])
+
+
+class NativeRunner:
+    """The model side of the engine in native kernels. Raises `Unavailable` (no compiler, another device) or
+    `NotRecordable` (the model does what the recording does not know)."""
+
+    def __init__(self, model: CausalModel, config: EngineConfig) -> None:
+        if model.device.type != "cpu":
+            raise Unavailable(f"the native runner is for the CPU, and the model is on {model.device}")
+        lib = library()
+        quantise = None if config.weights == "stored" else config.weights
+        plan = record(model, min(model.context, config.context or model.context), quantise)
+        pages = pages_for(config, NativeKV.bytes_per_page(plan.layers, plan.kv_heads, plan.dim, config.page_size))
+        self.cache = NativeKV(plan.layers, plan.kv_heads, plan.dim, pages, config.page_size)
+        positions = min(model.context, pages * config.page_size, config.context or model.context)
+        self._team = Team(lib, config.threads or torch.get_num_threads())
+        self._program = Program(lib, self._team, plan, Tiles(lib, plan.matrices), config.step_tokens, positions)
+        self._plan = plan
+        self._stride = -(-positions // config.page_size)
+        segments = config.step_tokens
+        self._ids = np.zeros(config.step_tokens, np.int32)
+        self._pos = np.zeros(config.step_tokens, np.int32)
+        self._bounds = np.zeros(segments + 1, np.int32)
+        self._lengths = np.zeros(segments, np.int32)
+        self._rows = np.zeros(config.step_tokens, np.int32)
+        self._tables = np.zeros((segments, self._stride), np.int32)
+        self._logits = np.zeros((config.max_batch, plan.width), np.float32)
+        self._scores: NDArray[np.float32] | None = None
+        self._step = Step(
+            table_stride=self._stride,
+            ids=self._ids.ctypes.data,
+            pos=self._pos.ctypes.data,
+            bounds=self._bounds.ctypes.data,
+            lengths=self._lengths.ctypes.data,
+            tables=self._tables.ctypes.data,
+            out_rows=self._rows.ctypes.data,
+            logits_stride=plan.width,
+        )
+        self._name = (
+            f"native {lib.idl_isa().decode()} {describe(plan.matrices)}, "
+            f"{self._team.threads} thread{'s' if self._team.threads > 1 else ''}"
+        )
+
+    def __str__(self) -> str:
+        return self._name
+
+    def run(self, work: list[Work]) -> NativeStep:
+        ids, pos, bounds, last, scored = gather(work)
+        self._ids[: len(ids)] = ids
+        self._pos[: len(pos)] = pos
+        self._bounds[: len(bounds)] = bounds
+        for i, item in enumerate(work):
+            pages = item.seq.lease.pages
+            self._tables[i, : len(pages)] = pages
+            self._lengths[i] = item.seq.computed + item.count
+        rows = [row for _, row in last]
+        step = self._step
+        step.n, step.segments = len(ids), len(work)
+        self._run(0, self._program.length if rows else self._plan.head, rows, self._logits)
+        logits = torch.from_numpy(self._logits[: len(rows)]) if rows else None
+        return NativeStep(self, [seq for seq, _ in last], logits, scored)
+
+    def head(self, rows: list[int]) -> Tensor:
+        """Logits [m, V] of rows of the last step, m at most `SCORE_ROWS`; valid until the next call."""
+        if self._scores is None:
+            self._scores = np.zeros((SCORE_ROWS, self._plan.width), np.float32)
+        self._run(self._plan.head, self._program.length, rows, self._scores)
+        return torch.from_numpy(self._scores[: len(rows)])
+
+    def _run(self, begin: int, end: int, rows: list[int], logits: NDArray[np.float32]) -> None:
+        step = self._step
+        step.begin, step.end, step.wanted = begin, end, len(rows)
+        self._rows[: len(rows)] = rows
+        step.logits = logits.ctypes.data
+        self._program.run(step, self.cache.struct)

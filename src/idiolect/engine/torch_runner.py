@@ -1,0 +1,77 @@
+"""Runs one step's work through the torch module: the packed batch, and logits for the rows that are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from idiolect.engine.config import EngineConfig
+from idiolect.engine.kv import KVCache, PagedState
+from idiolect.engine.runner import SCORE_ROWS, Wanted, gather, pages_for
+from idiolect.engine.scheduler import Work
+from idiolect.engine.sequence import Sequence
+from idiolect.models.base import CausalModel
+from idiolect.nn.batch import Batch
+
+
+class TorchStep:
+    """What a forward pass left: the sequences that choose a token now, with their logits [M, V], and what to score."""
+
+    def __init__(
+        self, model: CausalModel, hidden: Tensor, last: list[tuple[Sequence, int]], scored: list[Wanted]
+    ) -> None:
+        self._model, self._hidden = model, hidden
+        self.choosing = [seq for seq, _ in last]
+        self.logits = model.logits(_pick(hidden, [row for _, row in last])) if last else None
+        self._scored = scored
+
+    def scores(self) -> Iterator[tuple[list[tuple[Sequence, int]], Tensor]]:
+        """Pieces of ((sequence, target id) per row, logits [m, V]), m at most `SCORE_ROWS`."""
+        rows = [(w.seq, w.first + i, target) for w in self._scored for i, target in enumerate(w.targets)]
+        for begin in range(0, len(rows), SCORE_ROWS):
+            part = rows[begin : begin + SCORE_ROWS]
+            yield (
+                [(seq, target) for seq, _, target in part],
+                self._model.logits(_pick(self._hidden, [row for _, row, _ in part])),
+            )
+
+
+def _pick(hidden: Tensor, rows: list[int]) -> Tensor:
+    if len(rows) == hidden.shape[0]:  # every row of a decode step, in order
+        return hidden
+    if rows[-1] - rows[0] + 1 == len(rows):
+        return hidden[rows[0] : rows[-1] + 1]
+    return hidden[torch.tensor(rows, device=hidden.device)]
+
+
+class TorchRunner:
+    """The model side of the engine in torch. Must be called under `torch.inference_mode`."""
+
+    def __init__(self, model: CausalModel, config: EngineConfig, reason: str = "") -> None:
+        """Reserves the memory for keys and values. `reason`: why a faster runner does not serve."""
+        self.model, self.device, self._reason = model, model.device, reason
+        specs = model.state_specs()
+        pages = pages_for(config, KVCache.bytes_per_page(specs, config.page_size, model.dtype))
+        self.cache = KVCache(specs, pages, config.page_size, dtype=model.dtype, device=model.device)
+
+    def __str__(self) -> str:
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        why = f" (not native: {self._reason})" if self._reason else ""
+        return f"torch {self.device} {str(self.model.dtype).removeprefix('torch.')}{threads}{why}"
+
+    def run(self, work: list[Work]) -> TorchStep:
+        """One forward pass. The caches are extended; the caller advances `computed` when it succeeds."""
+        ids, pos, bounds, last, scored = gather(work)
+        state = PagedState(
+            self.cache, [w.seq.lease for w in work], [w.seq.computed for w in work], [w.count for w in work]
+        )
+        batch = Batch(
+            ids=torch.tensor(ids, dtype=torch.int64, device=self.device),
+            pos=torch.tensor(pos, dtype=torch.int64, device=self.device),
+            cu=torch.tensor(bounds, dtype=torch.int32, device=self.device),
+            bounds=tuple(bounds),
+            state=state,
+        )
+        return TorchStep(self.model, self.model.hidden(batch), last, scored)

@@ -1,0 +1,194 @@
+// Activations to int8, and tiles of weights times them. Part of kernels.cpp.
+// ---------------------------------------------------------------------------------------------- activations to int8
+
+template <bool HALF>
+static void quantize_rows(const float* x, int64_t stride, int mb, int k, int32_t* a, float* d, float* ds) {
+  const int blocks = (k + 31) / 32;
+  float tail[32];
+  for (int m = 0; m < mb; m++) {
+    const float* row = x + m * stride;
+    for (int b = 0; b < blocks; b++) {
+      const float* p = row + 32 * b;
+      if (32 * b + 32 > k) {
+        for (int i = 0; i < 32; i++) tail[i] = 32 * b + i < k ? p[i] : 0.0f;
+        p = tail;
+      }
+      F u = load(p), v = load(p + 16);
+      float top = hmax(max(abs(u), abs(v)));
+      float inverse = top > 0 ? 127.0f / top : 0.0f, scale = top / 127.0f;
+      u = round(mul(u, set1(inverse)));
+      v = round(mul(v, set1(inverse)));
+      alignas(64) int8_t q[32];
+      store_i8(q, u);
+      store_i8(q + 16, v);
+      int32_t lanes[8];
+      std::memcpy(lanes, q, 32);
+      for (int g = 0; g < 8; g++) a[(b * 8 + g) * mb + m] = lanes[g];
+      d[b * mb + m] = scale;
+      if (HALF) {
+        ds[(b * 2) * mb + m] = scale * hsum(u);
+        ds[(b * 2 + 1) * mb + m] = scale * hsum(v);
+      } else {
+        ds[b * mb + m] = scale * hsum(add(u, v));
+      }
+    }
+  }
+}
+
+static void quantize(const float* x, int64_t stride, int mb, int k, int32_t* a, float* d, float* ds) {
+  quantize_rows<false>(x, stride, mb, k, a, d, ds);
+}
+static void quantize_half(const float* x, int64_t stride, int mb, int k, int32_t* a, float* d, float* ds) {
+  quantize_rows<true>(x, stride, mb, k, a, d, ds);
+}
+
+static void interleave(const float* x, int64_t stride, int mb, int k, float* a) {
+  const int padded = (k + 31) / 32 * 32;
+  for (int m = 0; m < mb; m++)
+    for (int i = 0; i < padded; i++) a[(int64_t)i * mb + m] = i < k ? x[m * stride + i] : 0.0f;
+}
+
+// ------------------------------------------------------------------------------------------------------ tile products
+
+template <int MB>
+static void tile_q4(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
+  F total[MB];
+  for (int m = 0; m < MB; m++) total[m] = zero();
+  for (int b = 0; b < blocks; b++, w += 320, a += 8 * MB, d += MB, ds += MB) {
+    I acc[MB];
+    for (int m = 0; m < MB; m++) acc[m] = izero();
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; g++) {
+      W codes = load_w(w + 64 * g), lo = low(codes), hi = high(codes);
+#pragma GCC unroll 8
+      for (int m = 0; m < MB; m++) acc[m] = dot<true>(acc[m], lo, a[g * MB + m]);
+#pragma GCC unroll 8
+      for (int m = 0; m < MB; m++) acc[m] = dot<true>(acc[m], hi, a[(g + 4) * MB + m]);
+    }
+    F s = load_h((const uint16_t*)(w + 256)), z = load_h((const uint16_t*)(w + 288));
+#pragma GCC unroll 8
+    for (int m = 0; m < MB; m++) {
+      total[m] = fma(mul(s, set1(d[m])), to_f(acc[m]), total[m]);
+      total[m] = fma(z, set1(ds[m]), total[m]);
+    }
+  }
+  for (int m = 0; m < MB; m++) store(out + 16 * m, total[m]);
+}
+
+template <int MB>
+static void tile_q8(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
+  F total[MB];
+  for (int m = 0; m < MB; m++) total[m] = zero();
+  for (int b = 0; b < blocks; b++, w += 576, a += 8 * MB, d += MB, ds += MB) {
+    I acc[MB];
+    for (int m = 0; m < MB; m++) acc[m] = izero();
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; g++) {
+      W codes = load_w(w + 64 * g);
+#pragma GCC unroll 8
+      for (int m = 0; m < MB; m++) acc[m] = dot<false>(acc[m], codes, a[g * MB + m]);
+    }
+    F s = load_h((const uint16_t*)(w + 512)), z = load_h((const uint16_t*)(w + 544));
+#pragma GCC unroll 8
+    for (int m = 0; m < MB; m++) {
+      total[m] = fma(mul(s, set1(d[m])), to_f(acc[m]), total[m]);
+      total[m] = fma(z, set1(ds[m]), total[m]);
+    }
+  }
+  for (int m = 0; m < MB; m++) store(out + 16 * m, total[m]);
+}
+
+template <int MB>
+static void tile_q8h(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
+  F total[MB];
+  for (int m = 0; m < MB; m++) total[m] = zero();
+  for (int b = 0; b < blocks; b++, w += 640, a += 8 * MB, d += MB, ds += 2 * MB) {
+    for (int half = 0; half < 2; half++) {
+      I acc[MB];
+      for (int m = 0; m < MB; m++) acc[m] = izero();
+      for (int g = 4 * half; g < 4 * half + 4; g++) {
+        W codes = load_w(w + 64 * g);
+        for (int m = 0; m < MB; m++) acc[m] = dot<false>(acc[m], codes, a[g * MB + m]);
+      }
+      F s = load_h((const uint16_t*)(w + 512 + 32 * half)), z = load_h((const uint16_t*)(w + 576 + 32 * half));
+      for (int m = 0; m < MB; m++) {
+        total[m] = fma(mul(s, set1(d[m])), to_f(acc[m]), total[m]);
+        total[m] = fma(z, set1(ds[half * MB + m]), total[m]);
+      }
+    }
+  }
+  for (int m = 0; m < MB; m++) store(out + 16 * m, total[m]);
+}
+
+template <int KIND>
+IDL_IN F load_dense(const uint8_t* w) {
+  if (KIND == BF16) return load_b((const uint16_t*)w);
+  if (KIND == F16) return load_h((const uint16_t*)w);
+  return load((const float*)w);
+}
+
+template <int MB, int KIND>
+static void tile_dense(const uint8_t* w, int blocks, const float* a, float* out) {
+  F total[MB], other[MB];
+  for (int m = 0; m < MB; m++) total[m] = other[m] = zero();
+  const int64_t step = KIND == F32 ? 64 : 32;
+  for (int64_t k = 0; k < 32 * (int64_t)blocks; k += 2) {
+    F u = load_dense<KIND>(w + k * step), v = load_dense<KIND>(w + (k + 1) * step);
+#pragma GCC unroll 8
+    for (int m = 0; m < MB; m++) total[m] = fma(u, set1(a[k * MB + m]), total[m]);
+#pragma GCC unroll 8
+    for (int m = 0; m < MB; m++) other[m] = fma(v, set1(a[(k + 1) * MB + m]), other[m]);
+  }
+  for (int m = 0; m < MB; m++) store(out + 16 * m, add(total[m], other[m]));
+}
+
+template <int MB>
+static void tile_mb(int kind, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {
+  switch (kind) {
+    case Q4: tile_q4<MB>(w, blocks, (const int32_t*)a, d, ds, out); break;
+    case Q8: tile_q8<MB>(w, blocks, (const int32_t*)a, d, ds, out); break;
+    case Q8H: tile_q8h<MB>(w, blocks, (const int32_t*)a, d, ds, out); break;
+    case BF16: tile_dense<MB, BF16>(w, blocks, (const float*)a, out); break;
+    case F16: tile_dense<MB, F16>(w, blocks, (const float*)a, out); break;
+    default: tile_dense<MB, F32>(w, blocks, (const float*)a, out); break;
+  }
+}
+
+static void tile(int kind, int mb, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {
+  switch (mb) {
+    case 1: tile_mb<1>(kind, w, blocks, a, d, ds, out); break;
+    case 2: tile_mb<2>(kind, w, blocks, a, d, ds, out); break;
+    case 3: tile_mb<3>(kind, w, blocks, a, d, ds, out); break;
+    case 4: tile_mb<4>(kind, w, blocks, a, d, ds, out); break;
+    case 5: tile_mb<5>(kind, w, blocks, a, d, ds, out); break;
+    case 6: tile_mb<6>(kind, w, blocks, a, d, ds, out); break;
+    case 7: tile_mb<7>(kind, w, blocks, a, d, ds, out); break;
+    default: tile_mb<8>(kind, w, blocks, a, d, ds, out); break;
+  }
+}
+
+static void decode_row(int kind, const uint8_t* w, int lane, int blocks, float* y) {
+  for (int b = 0; b < blocks; b++, w += cell_bytes(kind), y += 32) {
+    if (kind >= BF16) {
+      alignas(64) float row[16];
+      for (int i = 0; i < 32; i++) {
+        const uint8_t* p = w + (int64_t)i * (kind == F32 ? 64 : 32);
+        store(row, kind == F32 ? load_dense<F32>(p) : kind == F16 ? load_dense<F16>(p) : load_dense<BF16>(p));
+        y[i] = row[lane];
+      }
+      continue;
+    }
+    alignas(64) float s[32], z[32];
+    const uint16_t* scales = (const uint16_t*)(w + (kind == Q4 ? 256 : 512));
+    const int parts = kind == Q8H ? 2 : 1;
+    for (int h = 0; h < parts; h++) {
+      store(s + 16 * h, load_h(scales + 16 * h));
+      store(z + 16 * h, load_h(scales + 16 * (parts + h)));
+    }
+    for (int i = 0; i < 32; i++) {
+      const int g = i / 4, j = i % 4, h = kind == Q8H ? i / 16 : 0;
+      int u = kind == Q4 ? (w[64 * (g & 3) + 4 * lane + j] >> (g < 4 ? 0 : 4)) & 15 : w[64 * g + 4 * lane + j];
+      y[i] = s[16 * h + lane] * (float)u + z[16 * h + lane];
+    }
+  }
+}
