@@ -33,8 +33,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for source in (models.EMBEDDED_LM, models.EMBEDDED_ENCODER):
         models.inspect(source, progress=False)
     packages = files.cache_dir() / "packages"
+    made = [files.cache_dir() / name for name in ("kernels", "packed")]
     home = tmp_path / "home"
     monkeypatch.setenv("IDIOLECT_HOME", str(home))
     own = files.cache_dir()
     (own / "packages").symlink_to(packages, target_is_directory=True)
+    for folder in made:  # compiled and packed once for all tests
+        folder.mkdir(exist_ok=True)
+        (own / folder.name).symlink_to(folder, target_is_directory=True)
     return own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -29,7 +30,16 @@ def test_everything_is_looked_at(home: Path, capsys: pytest.CaptureFixture[str])
     expected = {"python", "torch", "threads", "gpu", "dtype", "runner", "cpu", "cache", "state", "disk"}
     assert expected | {"language model", "encoder"} == set(found)
     assert found["dtype"]["value"].split()[0] in ("float32", "bfloat16")
-    assert found["runner"]["value"].startswith("torch")
+    assert found["runner"]["value"].startswith(("native", "torch"))
+
+
+def test_without_a_compiler_the_runner_is_torch_and_says_why(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    found = findings(capsys)["runner"]
+    assert found["state"] == "note" and "no C++ compiler" in found["value"] and "g++" in found["advice"]
 
 
 def test_missing_weights_come_with_the_way_out(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,11 +67,19 @@ def _torch() -> list[Finding]:
     from idiolect.models.read import resolve_dtype
 
     chosen = str(resolve_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
-    found.append(Finding("dtype", "ok", f"{chosen} (what --dtype auto takes on this processor)"))
-    from idiolect.nn.attend import backends
-
-    found.append(Finding("runner", "ok", f"torch; attention by {', '.join(backends.names())}"))
+    found.append(Finding("dtype", "ok", f"{chosen} (where torch computes)"))
+    found.append(_runner())
     return found
+
+
+def _runner() -> Finding:
+    from idiolect.native import toolchain
+
+    try:
+        return Finding("runner", "ok", f"native kernels, {toolchain.status()}")
+    except IdiolectError as error:
+        advice = f"answers come several times as fast with native kernels: {error.hint}"
+        return Finding("runner", "note", f"torch: {error.message}", advice)
 
 
 def _processor() -> Finding:

@@ -62,7 +62,7 @@ class AppConfig:
     index: str | None = None
     dtype: str = "auto"
     device: str = "cpu"
-    engine: Mapping[str, int | bool | None] = field(default_factory=dict)  # EngineConfig fields
+    engine: Mapping[str, int | bool | str | None] = field(default_factory=dict)  # EngineConfig fields
     rag: Mapping[str, object] = field(default_factory=dict)  # RagConfig fields
     upstreams: Mapping[str, UpstreamConfig] = field(default_factory=dict)  # by model id
     fallback: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -70,11 +70,15 @@ def _local(app: App) -> LocalModel:
 
     app.stage = "loading the model"
     assert app.config.model is not None
-    model: Any = models.load(app.config.model, dtype=app.config.dtype, device=app.config.device)
+    config = from_dict(EngineConfig, dict(app.config.engine), "engine")
+    dtype = app.config.dtype
+    if dtype == "auto" and config.runner != "torch" and app.config.device == "cpu":
+        dtype = "stored"  # the native runner needs no floats; should it not serve, the engine makes them
+    model: Any = models.load(app.config.model, dtype=dtype, device=app.config.device)
     if getattr(model, "pooling", None) is not None:
         raise BadInput(f"{app.config.model} is an encoder", hint="give a language model as the model")
     app.stage = "starting the engine"
-    engine = Engine(model, from_dict(EngineConfig, dict(app.config.engine), "engine"))
+    engine = Engine(model, config)
     engine.start()
     app.closers.callback(engine.close)
     app.engine_stats = engine.stats

@@ -107,6 +107,15 @@ def build(every: bool = False) -> Path:
     return target
 
 
+def status() -> str:
+    """What `build` would do, without doing it: "built for ...", or "to be built ...". `Unavailable` with the reason."""
+    flags = variants()
+    names = ", ".join(flags)
+    if _newest(_folder(flags)) is not None:
+        return f"built for {names}"
+    return f"to be built for {names} on first use by {find().version}"
+
+
 def _folder(flags: dict[str, tuple[str, ...]]) -> Path:
     """One folder for each state of the sources and flags."""
     text = hashlib.sha256(repr((COMMON, flags, platform.machine(), sys.platform)).encode())

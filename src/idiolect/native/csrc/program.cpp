@@ -17,10 +17,10 @@ namespace idl {
 static const Kernels* chosen = nullptr;
 
 // What this library was built with and this processor has. The build defines IDL_HAVE_<instruction set>.
-static const Kernels* by_name(const char* name) {
+static const Kernels* by_name([[maybe_unused]] const char* name) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  [[maybe_unused]] const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #if defined(IDL_HAVE_AVX512)
   if (!std::strcmp(name, "avx512") && avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
