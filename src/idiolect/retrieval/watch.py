@@ -43,7 +43,7 @@ class Watcher:
         self.stop()
 
     def stop(self) -> None:
-        """Return when the thread has ended; a sync under way is finished first."""
+        """Return when the thread has ended; a sync under way ends after its present batch."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -95,7 +95,7 @@ class Watcher:
 
     def _sync(self) -> None:
         try:
-            report = self.library.sync(lambda _: None)
+            report = self.library.sync(lambda _: None, stop=self._stop.is_set)
         except IdiolectError as error:
             self.error = str(error)
             return

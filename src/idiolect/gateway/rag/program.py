@@ -230,7 +230,9 @@ class Rag:
         if self.library.embedder is None:
             notes.append(Note("no_encoder", "there is no encoder; passages and sentences are ranked by words alone"))
         if self.library.indexing:
-            notes.append(Note("indexing", "the documents are still being indexed; some may be missing"))
+            have = self.library.counts()
+            what = f"{have.embedded} of {have.chunks} passages have their vectors so far; the others are found by words"
+            notes.append(Note("indexing", f"the documents are still being indexed: {what}"))
         return notes
 
     def _refuse(self, call: Call, passages: Sequence[Passage], found: Relevance) -> list[Event]:
