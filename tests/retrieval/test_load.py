@@ -145,6 +145,11 @@ def test_html_main_text(tmp_path: Path) -> None:
     ]
 
 
+def test_html_heading_without_its_permalink(tmp_path: Path) -> None:
+    doc = read(tmp_path, "a.html", "<h1>Sorting<a class='headerlink' href='#s' title='Link'>¶</a></h1><p>In place.</p>")
+    assert doc.blocks[-1].heading == ("Sorting",) and "¶" not in doc.text
+
+
 def test_html_declared_charset(tmp_path: Path) -> None:
     raw = '<meta charset="iso-8859-2"><p>Żółta łódź płynie</p>'.encode("iso-8859-2")
     assert read(tmp_path, "a.htm", raw).text == "Żółta łódź płynie"
