@@ -32,7 +32,7 @@ REFUSE = ("near", "passage", "cover", "all")
 
 @dataclass(slots=True)
 class Row:
-    """A question with its candidates' features [C, 6], which of them holds the answer, and the likelihoods of some."""
+    """A question with its candidates' features [C, 4], which of them holds the answer, and the likelihoods of some."""
 
     asked: Asked
     texts: list[str]

@@ -3,7 +3,7 @@
 A logistic model over four numbers: the best cosine of a sentence, the best cosine of a passage, the best share of the
 question's words in one sentence, and the share that all retrieved passages have together. Fitted on questions asked
 to the documents that they were written for, and to documents of other subjects; the threshold lets at most 2% of the
-first kind be refused there (`python -m benchmarks quote --fit`).
+first kind be refused there (`python -m benchmarks.fitting.quote`).
 
 Without an encoder only the two word shares are left, with weights of their own. English function words are known; in
 other languages they count as words, so the shares are lower and refusal comes sooner.
@@ -55,7 +55,7 @@ def inputs(features: Features) -> dict[str, float]:
     """The four numbers, each about 0 to 1."""
     return {
         "near": float(features.near.max()),
-        "passage": float(features.passage_dense.max()),
+        "passage": float(features.passage.max()),
         "cover": float(features.cover.max()),
         "all": features.covered,
     }
