@@ -6,8 +6,8 @@ the sentence under its heading), and the language model's own log-likelihood of 
 likelihood, Ponte and Croft 1998; with a neural model, Sachan et al. 2022, arXiv:2204.07496). The first two are cheap
 and choose the few sentences that the third one reads.
 
-The weights were fitted by listwise softmax regression (`python -m benchmarks.fitting.quote`) on questions over documents
-that the benchmark does not hold; see docs/experiments.md for what did not help.
+The weights were fitted by listwise softmax regression (`python -m benchmarks.fitting.quote`) on questions over
+documents that the benchmark does not hold; see docs/experiments.md for what did not help.
 """
 
 from __future__ import annotations
