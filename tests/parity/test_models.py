@@ -134,9 +134,7 @@ def test_decoding_equals_generate(pair: tuple[str, Any, Any]) -> None:
 def test_embedded_models_in_bfloat16_follow_float32(smol: Any) -> None:
     """Rounding moves the logits, not the answer: the divergence stays near what it was measured to be (0.0012)."""
     half = models.load(models.EMBEDDED_LM, dtype="bfloat16", progress=False)
-    ids = smol.tokenizer.encode(
-        "The capital of France is Paris. Water boils at a hundred degrees at sea level."
-    )
+    ids = smol.tokenizer.encode("The capital of France is Paris. Water boils at a hundred degrees at sea level.")
     with torch.inference_mode():
         p = smol(Batch.pack([ids])).log_softmax(-1)
         q = half(Batch.pack([ids])).float().log_softmax(-1)
