@@ -2,12 +2,13 @@
 
 A logistic model over four numbers: the best cosine of a sentence, the best cosine of a passage, the best share of the
 question's words in one sentence, and the share that all retrieved passages have together. Fitted on questions asked
-to the documents that they were written for, and to documents of other subjects; the bias is set so that 1% of the
-first kind are refused there (96% of the second) (`python -m benchmarks.fitting.quote`).
+to the documents that they were written for, and to documents of other subjects. The bias is set so that 85% of the
+second kind are refused there, with 1% of the first, since to refuse a question that has an answer is the worse error
+(`python -m benchmarks.fitting.quote`).
 
 Without an encoder only the two word shares are left, with weights of their own, and they tell much less: to refuse 74%
-of the second kind, 5% of the first are refused. English function words are
-known; in other languages they count as words, so the shares are lower and refusal comes sooner.
+of the second kind, 5% of the first are refused. English function words are known; in other languages they count as
+words, so the shares are lower and refusal comes sooner.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from dataclasses import dataclass
 
 from idiolect.retrieval.features import Features
 
-WEIGHTS = {"near": 5.3, "passage": 4.7, "cover": 4.1, "all": 1.8}
-BIAS = -7.5
+WEIGHTS = {"near": 5.0, "passage": 4.4, "cover": 4.2, "all": 1.7}
+BIAS = -6.0
 WORD_WEIGHTS = {"cover": 6.5, "all": 1.7}
 WORD_BIAS = -2.7
 THRESHOLD = 0.5
