@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -71,24 +70,11 @@ def rates(said: Sequence[bool], true: Sequence[bool]) -> str:
     )
 
 
-class Remembering:
-    """An embedder that embeds a text once: the same paragraphs are checked many times here."""
-
-    def __init__(self, embedder: Any) -> None:
-        self.embedder, self.dim, self.fingerprint = embedder, embedder.dim, embedder.fingerprint
-        self.kept: dict[str, np.ndarray] = {}
-
-    def __call__(self, texts: Sequence[str], kind: str = "doc") -> np.ndarray:
-        new = [text for text in dict.fromkeys(texts) if text not in self.kept]
-        if new:
-            self.kept.update(zip(new, self.embedder(new), strict=True))
-        return np.stack([self.kept[text] for text in texts])
-
-
 def run(args: argparse.Namespace) -> Result:
     from idiolect import models
     from idiolect.core.call import Passage
     from idiolect.engine import Embedder
+    from idiolect.retrieval.remember import Remembering
     from idiolect.retrieval.support import supported
     from idiolect.text.sentences import sentences
 

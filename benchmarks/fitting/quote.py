@@ -32,7 +32,7 @@ REFUSE = ("near", "passage", "cover", "all")
 
 @dataclass(slots=True)
 class Row:
-    """A question with its candidates' features [C, 6], which of them holds the answer, and the likelihoods of some."""
+    """A question with its candidates' features [C, 4], which of them holds the answer, and the likelihoods of some."""
 
     asked: Asked
     texts: list[str]
@@ -165,10 +165,13 @@ def refusal(sources: Sequence[Source]) -> None:
         columns = [REFUSE.index(n) for n in names]
         w, bias = logistic(x[:, columns], y)
         logits = x[:, columns] @ w + bias
-        cut = float(np.quantile(logits[y == 1], 0.02))  # so many of the answerable ones may be refused
-        print(f"{title}: " + ", ".join(f'"{n}": {v:.2f}' for n, v in zip(names, w, strict=True)), end="; ")
-        print(f"BIAS = {bias - cut:.2f} (score 0.5 refuses 2% of n={len(near)} answerable and ", end="")
-        print(f"{np.mean(logits[y == 0] < cut):.3f} of n={len(far)} questions about other documents)")
+        for share in (0.8, 0.85, 0.9, 0.95):
+            cut = float(np.quantile(logits[y == 0], share))
+            weights = ", ".join(f'"{n}": {v:.1f}' for n, v in zip(names, w, strict=True))
+            print(
+                f"{title}: {weights}; BIAS = {bias - cut:.1f} refuses {share:.2f} of n={len(far)} about other ", end=""
+            )
+            print(f"documents and {np.mean(logits[y == 1] < cut):.3f} of n={len(near)} about their own")
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -56,21 +56,21 @@ EXAMPLES = {
   idiolect doctor
   idiolect doctor --json""",
 }
-COMMANDS = {
-    "up": "up:up",
-    "ask": "ask:ask",
-    "chat": "ask:chat",
-    "index": "library:index",
-    "search": "library:search",
-    "models": "models:app",
-    "store": "store:app",
-    "keys": "keys:app",
-    "doctor": "doctor:doctor",
+COMMANDS = {  # name -> where it is, and its line in the list (given here, so that the list imports no command)
+    "up": ("up:up", "Serve a chat page and an OpenAI-compatible API over a folder."),
+    "ask": ("ask:ask", "Answer one question in the terminal, with sources."),
+    "chat": ("ask:chat", "Talk in the terminal."),
+    "index": ("library:index", "Read a folder now; say what was read and what failed."),
+    "search": ("library:search", "Find passages without asking a model."),
+    "models": ("models:app", "List, inspect and fetch models."),
+    "store": ("store:app", "Verify and read the record of everything that happened."),
+    "keys": ("keys:app", "Create, list and revoke API keys."),
+    "doctor": ("doctor:doctor", "Check this machine, and say what to do about each problem."),
 }
 
 
-def build() -> App:
-    """The tree of commands."""
+def build(listing: bool = True) -> App:
+    """The tree of commands. `listing` gives each the line for the list; without it a command's help is its own."""
     app = App(
         name="idiolect",
         help=HELP,
@@ -79,8 +79,10 @@ def build() -> App:
         version=__version__,
         suppress_keyboard_interrupt=False,
     )
-    for order, (name, where) in enumerate(COMMANDS.items()):
-        options = {} if where.endswith(":app") else {"help_epilogue": _examples(name)}
+    for order, (name, (where, line)) in enumerate(COMMANDS.items()):
+        options: dict[str, str] = {} if where.endswith(":app") else {"help_epilogue": _examples(name)}
+        if listing:
+            options["help"] = line
         app.command(f"idiolect.commands.{where}", name=name, sort_key=order, **options)
     return app
 
@@ -91,9 +93,10 @@ def _examples(name: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (None: the process's own); returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        result = build()(
-            list(sys.argv[1:] if argv is None else argv),
+        result = build(listing=arguments[:1] in ([], ["-h"], ["--help"]))(
+            arguments,
             print_error=False,
             exit_on_error=False,
             verbose=False,

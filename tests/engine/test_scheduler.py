@@ -137,7 +137,7 @@ class Traffic(RuleBasedStateMachine):
 
 TestTraffic = Traffic.TestCase
 TestTraffic.settings = settings(
-    max_examples=120, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=70, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

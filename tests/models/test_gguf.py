@@ -286,6 +286,8 @@ def test_bad_files(tmp_path: Path, whole: bytes) -> None:
     short = {k: v for k, v in meta.items() if k != "block_count"}
     fails(write(path, "llama", short, tensors), BadInput, "block_count")
     fails(write(path, "llama", {**meta, "attention.head_count_kv": [2, 1, 2]}, tensors), BadInput, "layer to layer")
+    fails(write(path, "llama", {**meta, "block_count": 1 << 30}, tensors), CorruptFile, "num_hidden_layers")
+    fails(write(path, "llama", {**meta, "attention.key_length": 1 << 31}, tensors), CorruptFile, "head_dim")
     data = bytearray(whole)
     name = b"output_norm.weight"
     at = next(i for i in itertools.count(data.find(name)) if data[i : i + len(name)] == name) + len(name)

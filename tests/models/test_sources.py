@@ -117,6 +117,7 @@ def test_bad_directories(folder: Path, tmp_path: Path) -> None:
         ({"num_key_value_heads": 3}, BadInput, "heads"),
         ({"intermediate_size": 49}, CorruptFile, "shape"),
         ({"num_hidden_layers": 4}, CorruptFile, "no tensor"),
+        ({"num_hidden_layers": 10**9}, CorruptFile, "num_hidden_layers"),
         ({"num_hidden_layers": 2}, BadInput, "does not use"),
         ({"quantization_config": {"quant_method": "gptq"}}, BadInput, "quantised"),
         ({"rope_scaling": {"rope_type": "longrope"}}, BadInput, "longrope"),

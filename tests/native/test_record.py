@@ -14,6 +14,7 @@ from idiolect.models.gpt2 import GPT2
 from idiolect.models.llama import Llama
 from idiolect.native.matrices import gate_order
 from idiolect.native.program import record
+from idiolect.nn import Contiguous
 from idiolect.nn.batch import Batch
 from idiolect.nn.stored import Stored, materialise, plain
 from idiolect.nn.tape import NotRecordable
@@ -73,14 +74,17 @@ def scores(model: Any, items: list[Scored], **config: Any) -> list[np.ndarray]:
 
 
 def check(model: Any) -> None:
-    """Log-probabilities of texts of odd lengths, computed in chunks and side by side, within what fp16 keys cost."""
+    """Log-probabilities of texts of odd lengths, computed in chunks and side by side, equal the torch reference's
+    over keys and values that are rounded to fp16 too."""
     items = [Scored(tuple(1 + (7 * i * i + 3 * n) % 90 for i in range(n)), 1) for n in (2, 17, 61, 100)]
+    model.attention = "reference"
     for item, found in zip(items, scores(model, items, threads=2), strict=True):
+        cache = Contiguous(model.state_specs(), capacity=128, dtype=torch.float16)
         with torch.inference_mode():
-            every = model(Batch.pack([item.ids])).log_softmax(-1)
+            every = model(cache.batch([item.ids])).log_softmax(-1)
         want = every[torch.arange(len(item.ids) - 1), torch.tensor(item.ids[1:])]
-        np.testing.assert_allclose(found, want.numpy(), atol=4e-3)
-        assert np.abs(found - want.numpy()).mean() < 6e-4
+        np.testing.assert_allclose(found, want.numpy(), atol=1e-3)
+        assert np.abs(found - want.numpy()).mean() < 3e-4  # a sum in another order may round the other way
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from idiolect.core.errors import CorruptFile, IdiolectError, NotFound
 from idiolect.retrieval.load import FORMATS, format_of, load
 from idiolect.retrieval.load.encoding import decode
+from idiolect.retrieval.load.pdf_lines import paragraphs, strip_furniture
 from tests.retrieval.files import docx, paragraph, pdf, table
 
 
@@ -145,13 +146,18 @@ def test_html_main_text(tmp_path: Path) -> None:
     ]
 
 
+def test_html_heading_without_its_permalink(tmp_path: Path) -> None:
+    doc = read(tmp_path, "a.html", "<h1>Sorting<a class='headerlink' href='#s' title='Link'>¶</a></h1><p>In place.</p>")
+    assert doc.blocks[-1].heading == ("Sorting",) and "¶" not in doc.text
+
+
 def test_html_declared_charset(tmp_path: Path) -> None:
     raw = '<meta charset="iso-8859-2"><p>Żółta łódź płynie</p>'.encode("iso-8859-2")
     assert read(tmp_path, "a.htm", raw).text == "Żółta łódź płynie"
 
 
-def test_html_nested_a_hundred_thousand_deep(tmp_path: Path) -> None:
-    assert "deep" in read(tmp_path, "a.html", "<div>" * 100_000 + "deep").text
+def test_html_nested_deeper_than_any_stack(tmp_path: Path) -> None:
+    assert "deep" in read(tmp_path, "a.html", "<div>" * 20_000 + "deep").text
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -177,6 +183,35 @@ def test_pdf_pages_outline_and_title(tmp_path: Path) -> None:
     assert "Wear goggles (always)." in doc.text
     goggles = next(b for b in doc.blocks if "goggles" in doc.text[slice(*b.span)])
     assert (goggles.page, goggles.heading) == (2, ("Safety",))
+
+
+PAGES = [
+    [
+        "The Manual",
+        "2 Reading files",
+        "A file is read line by line, and what a line holds is",
+        "split at the commas of it.",
+        str(n),
+    ]
+    for n in range(1, 6)
+]
+
+
+def test_pdf_pages_lose_numbers_and_running_titles() -> None:
+    assert strip_furniture(PAGES) == [page[1:-1] for page in PAGES]
+    assert strip_furniture([["12"], ["A line", "iv"]]) == [["12"], ["A line"]]  # never all of a page
+
+
+def test_pdf_wrapped_lines_are_one_and_headings_stand_alone() -> None:
+    lines = strip_furniture(PAGES)[0]
+    whole = "A file is read line by line, and what a line holds is split at the commas of it."
+    assert list(paragraphs(lines, ["Reading Files"])) == [("2 Reading files", "Reading Files"), (whole, None)]
+
+
+@given(st.lists(st.text("ab. é中\u3042", max_size=40), max_size=30), st.lists(st.text("ab é", max_size=5), max_size=3))
+def test_pdf_paragraphs_lose_no_character(lines: list[str], titles: list[str]) -> None:
+    got = "".join(text for text, _ in paragraphs(lines, titles))
+    assert "".join(got.split()) == "".join("".join(lines).split())
 
 
 def test_pdf_without_text_is_empty(tmp_path: Path) -> None:

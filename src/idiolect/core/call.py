@@ -110,7 +110,8 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class TokenInfo:
     """One generated token: its id, its text (may be empty inside a multi-byte character), its raw bytes, its
-    log-probability (natural log, after penalties and temperature-free), and the most likely alternatives."""
+    log-probability (natural log, of the model's raw logits: before bias, penalties and temperature), and the most
+    likely alternatives."""
 
     id: int
     text: str

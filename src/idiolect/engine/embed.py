@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,8 +16,8 @@ from idiolect.nn.batch import Batch
 
 
 class Embedder:
-    """Embeds with an encoder (the `Embedder` protocol of retrieval). Thread-safe: a query waits for one batch of a
-    running index, not for the index.
+    """Embeds with an encoder (the `Embedder` protocol of retrieval). Thread-safe without a lock, since a forward pass
+    only reads: a query never waits for an index that is being made (and that runs at a lower priority).
 
     A text of more than `max_tokens` tokens ([CLS] and [SEP] included; all-MiniLM-L6-v2 was trained with 256) is
     embedded by its beginning, as in sentence-transformers; whoever cuts documents into chunks should cut below that.
@@ -33,7 +32,6 @@ class Embedder:
         self.max_tokens = encoder.max_tokens
         self.dim = encoder.width
         self.fingerprint = _fingerprint(encoder)
-        self._lock = threading.Lock()
 
     def __call__(self, texts: Sequence[str], kind: Literal["query", "doc"] = "doc") -> NDArray[np.float32]:
         """[len(texts), dim] float32, each row of length 1. `kind` makes no difference to encoders that were trained
@@ -60,7 +58,7 @@ class Embedder:
         return batches
 
     def _embed(self, segments: list[list[int]]) -> NDArray[np.float32]:
-        with self._lock, torch.inference_mode():
+        with torch.inference_mode():
             vectors = self.encoder.embed_batch(Batch.pack(segments, device=self.encoder.device)).float()
             if not self.encoder.normalize:
                 vectors = torch.nn.functional.normalize(vectors, dim=-1)

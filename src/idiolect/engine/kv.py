@@ -61,6 +61,8 @@ class KVCache(Slots):
         slots = pages * page_size
         self.k = [zeros((slots, s.kv_heads, s.head_dim), dtype, device) for s in specs]
         self.v = [zeros((slots, s.kv_heads, s.head_dim), dtype, device) for s in specs]
+        self.heads_k = [k.transpose(0, 1) for k in self.k]  # views [Hkv, slots, Dh]: made once, a step takes thousands
+        self.heads_v = [v.transpose(0, 1) for v in self.v]
 
     @staticmethod
     def bytes_per_page(specs: Sequence[StateSpec], page_size: int, dtype: torch.dtype) -> int:
@@ -123,6 +125,12 @@ class PagedState:
         if where is None:
             where = self.cache.index(self.cache.slots(self._leases[segment], 0, self._lengths[segment]))
             self._read[segment] = where
+        if isinstance(where, slice):
+            length = where.stop - where.start
+            return (
+                self.cache.heads_k[layer].narrow(1, where.start, length),
+                self.cache.heads_v[layer].narrow(1, where.start, length),
+            )
         return self.cache.k[layer][where].transpose(0, 1), self.cache.v[layer][where].transpose(0, 1)
 
     def padded(self, layer: int) -> tuple[Tensor, Tensor]:

@@ -99,11 +99,11 @@ class PrefixCache:
 
 
 def closest(tokens: NDArray[np.int64], running: Iterable[Sequence]) -> tuple[Sequence | None, int, int]:
-    """Among running sequences: the one with the longest equal computed beginning, that length, and the longest equal
-    beginning that one of them will have computed once its prompt is done."""
+    """Among running sequences' prompts: the one with the longest equal computed beginning, that length, and the longest
+    equal beginning that one of them will have computed once its prompt is done."""
     best, ready, coming = None, 0, 0
     for seq in running:
-        n = common(tokens, seq.array())
+        n = common(tokens, seq.head)
         coming = max(coming, n)
         if (now := min(n, seq.computed)) > ready:
             best, ready = seq, now

@@ -85,6 +85,7 @@ class Sequence:
         "counts",
         "error",
         "finish",
+        "head",
         "infos",
         "lane",
         "last_token_at",
@@ -125,6 +126,7 @@ class Sequence:
         self.arrival = arrival
         self.tokens = list(ids)
         self.prompt = len(ids)
+        self.head: NDArray[np.int64] = np.asarray(ids, dtype=np.int64)  # the prompt, to compare beginnings with
         self.sampling = sampling
         self.limit = limit  # most tokens to generate
         self.seed = seed
@@ -180,4 +182,4 @@ class Sequence:
         return Usage(self.prompt, self.generated, min(self.cached, self.prompt))
 
     def array(self) -> NDArray[np.int64]:
-        return np.asarray(self.tokens, dtype=np.int64)
+        return self.head if len(self.tokens) == self.prompt else np.asarray(self.tokens, dtype=np.int64)

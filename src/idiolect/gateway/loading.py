@@ -108,7 +108,8 @@ def _documents(app: App) -> None:
         with progress("indexing", unit="files") as bar:  # on a terminal; /healthz reads the same bar
             app.bar = bar
             try:
-                library.sync(bar)
+                # Words are enough to begin with; the watcher's first pass makes the vectors while we serve.
+                library.sync(bar, vectors=not config.watch)
             finally:
                 app.bar = None
 

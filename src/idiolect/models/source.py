@@ -89,3 +89,4 @@ class Opened:
     folder: Path | None = None  # of a Hugging Face directory
     sha256: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    generation: dict[str, Any] = field(default_factory=dict)  # advice of the model's makers that its file leaves out

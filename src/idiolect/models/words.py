@@ -72,8 +72,9 @@ def template_source(opened: Opened) -> str | None:
 
 
 def generation_of(opened: Opened) -> dict[str, Any]:
-    """generation_config.json, unchanged; {} when there is none."""
-    return {} if opened.folder is None else read_json(opened.folder / "generation_config.json")
+    """generation_config.json, unchanged; what the source advises, or {}, when there is none."""
+    found = {} if opened.folder is None else read_json(opened.folder / "generation_config.json")
+    return found or dict(opened.generation)
 
 
 def sampling_of(generation: Mapping[str, Any]) -> Sampling:

@@ -19,7 +19,7 @@ from idiolect.retrieval.cues import cue
 from idiolect.retrieval.tokenise import STOP_WORDS, Tokeniser
 from idiolect.retrieval.types import Embedder
 
-NAMES = ("near", "words", "cover", "cue", "passage_dense", "passage_bm25")
+NAMES = ("near", "words", "cover", "cue")  # the ranking model reads these
 K1, B = 1.2, 0.75
 
 Terms = Callable[[str], list[str]]
@@ -29,19 +29,18 @@ Terms = Callable[[str], list[str]]
 class Features:
     """[C] float64 each, C candidates: `near` is MiniLM's cosine of the question and the sentence under its heading
     (zeros without an encoder), `words` BM25 of the sentence with the one before it, `cover` the share of the
-    question's words (by weight) that the sentence or its heading has, `cue` see cues.py, and the passage's own
-    scores."""
+    question's words (by weight) that the sentence or its heading has, `cue` see cues.py, `passage` the cosine of the
+    whole passage. `passage` serves refusal only: for the order of sentences it added nothing on other articles."""
 
     near: NDArray[np.float64]
     words: NDArray[np.float64]
     cover: NDArray[np.float64]
     cue: NDArray[np.float64]
-    passage_dense: NDArray[np.float64]
-    passage_bm25: NDArray[np.float64]
+    passage: NDArray[np.float64]
     covered: float  # share of the question's words (by weight) that all candidates have together
 
     def matrix(self) -> NDArray[np.float64]:
-        """[C, 6] standardised over the candidates of this question, except `cue`, which is absolute."""
+        """[C, 4] standardised over the candidates of this question, except `cue`, which is absolute."""
         columns = [getattr(self, n) if n == "cue" else standard(getattr(self, n)) for n in NAMES]
         return np.stack(columns, axis=1)
 
@@ -79,8 +78,7 @@ def features(question: str, found: Sequence[Candidate], embedder: Embedder | Non
         words=_bm25(asked, windows, weight),
         cover=np.array(cover),
         cue=np.array([cue(question, c.text) for c in found]),
-        passage_dense=np.array([c.passage.scores.get("dense", 0.0) for c in found], dtype=np.float64),
-        passage_bm25=np.array([c.passage.scores.get("bm25", 0.0) for c in found], dtype=np.float64),
+        passage=np.array([c.passage.scores.get("dense", 0.0) for c in found], dtype=np.float64),
     )
 
 

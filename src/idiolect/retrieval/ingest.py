@@ -25,7 +25,7 @@ from idiolect.retrieval.types import Chunk, Chunker, Doc, Embedder, SyncReport
 
 BATCH_CHARACTERS = 4 << 20  # of text per transaction
 BATCH_SECONDS = 2.0  # at most this long until what was read can be searched
-EMBED_BATCH = 256  # texts per call of the embedder and per transaction
+EMBED_BATCH = 64  # texts per call of the embedder and per transaction: a few seconds at most
 RACY_NS = 2_000_000_000  # a file this young may change again without its time moving (coarse clocks)
 
 
@@ -43,12 +43,13 @@ class Entry:
 
 @dataclass(slots=True)
 class Ingest:
-    """The pass. `on_commit` is called after every transaction."""
+    """The pass. `on_commit` is called after every transaction; when `stop` says so it ends after the one at hand."""
 
     ledger: Ledger
     chunker: Chunker
     tokeniser: Tokeniser
     embedder: Embedder | None = None
+    stop: Callable[[], bool] = lambda: False
     on_commit: Callable[[], None] = lambda: None
     report: SyncReport = field(default_factory=SyncReport)
     _pending: list[Entry] = field(default_factory=list)
@@ -68,6 +69,8 @@ class Ingest:
         bar.update(total=len(work), note="")
         self._since = time.monotonic()
         for found, row in work:
+            if self.stop():
+                break
             bar.update(note=found.path)
             self._take(found, row, origin)
             if self._characters > BATCH_CHARACTERS or time.monotonic() - self._since > BATCH_SECONDS:
@@ -167,8 +170,11 @@ class Ingest:
     def _embed(self, embedder: Embedder, bar: Progress) -> None:
         wanted = sorted(self.ledger.unembedded(embedder.fingerprint), key=lambda item: len(item[1]), reverse=True)
         if wanted:
-            bar.update(total=bar.done + len(wanted), note="embedding")
+            bar.unit = "passages"
+            bar.update(total=len(wanted), done=0, note="embedding")
         for at in range(0, len(wanted), EMBED_BATCH):
+            if self.stop():
+                return
             some = wanted[at : at + EMBED_BATCH]
             vectors = embedder([text for _, text in some], "doc")
             with self.ledger.transaction():

@@ -119,9 +119,17 @@ class Library:
 
     # --------------------------------------------------------------------------------------------------- writing
 
-    def sync(self, progress_to: Progress | Sink | None = None) -> SyncReport:
+    def sync(
+        self,
+        progress_to: Progress | Sink | None = None,
+        *,
+        vectors: bool = True,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> SyncReport:
         """Bring the index up to date with the folder. One at a time: another process (or thread) that syncs the same
-        folder is waited for. `progress_to` is a running `Progress`, or a sink for one; None: a bar on a terminal."""
+        folder is waited for. `progress_to` is a running `Progress`, or a sink for one; None: a bar on a terminal.
+        `vectors=False` leaves the slow second stage to the next sync: words can be searched at once. `stop` is asked
+        between batches; what was committed until then stays, and the next sync goes on from there."""
         bar: AbstractContextManager[Progress]
         if isinstance(progress_to, Progress):
             bar = nullcontext(progress_to)
@@ -131,7 +139,7 @@ class Library:
             self.indexing = True
             try:
                 with self._only_writer(shown):
-                    return self._sync(shown)
+                    return self._sync(shown, vectors, stop)
             finally:
                 self.indexing = False
 
@@ -146,11 +154,11 @@ class Library:
             return files.lock(path)
         return _Held(held)
 
-    def _sync(self, bar: Progress) -> SyncReport:
+    def _sync(self, bar: Progress, vectors: bool, stop: Callable[[], bool]) -> SyncReport:
         found = scan(self.folder, exclude=self.config.exclude, max_bytes=self.config.max_bytes)
         ledger = Ledger(self._ledger.path)
         try:
-            work = Ingest(ledger, self.chunker, self.tokeniser, self.embedder)
+            work = Ingest(ledger, self.chunker, self.tokeniser, self.embedder if vectors else None, stop)
             self.report = work.run(found, bar)
         finally:
             ledger.close()

@@ -6,8 +6,8 @@ the sentence under its heading), and the language model's own log-likelihood of 
 likelihood, Ponte and Croft 1998; with a neural model, Sachan et al. 2022, arXiv:2204.07496). The first two are cheap
 and choose the few sentences that the third one reads.
 
-The weights were fitted by listwise softmax regression (`python -m benchmarks quote --fit`) on questions over documents
-that the benchmark does not hold; see docs/experiments.md for what did not help.
+The weights were fitted by listwise softmax regression (`python -m benchmarks.fitting.quote`) on questions over
+documents that the benchmark does not hold; see docs/experiments.md for what did not help.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from idiolect.retrieval.candidates import Candidate, candidates
 from idiolect.retrieval.features import NAMES, Features, Terms, features, standard
 from idiolect.retrieval.types import Embedder
 
-WEIGHTS = {"near": 1.0, "words": 0.7, "cover": 0.8, "cue": 0.95, "passage_dense": 0.3, "passage_bm25": 0.5}
+WEIGHTS = {"near": 1.03, "words": 0.62, "cover": 0.6, "cue": 0.99}
 LIKELIHOOD = 0.55  # weight of the standardised log-likelihood, beside WEIGHTS
 DEPTH = 8  # sentences that the language model reads
 

@@ -42,6 +42,7 @@ from idiolect.gateway.rag.quoting import quoting
 from idiolect.gateway.streams import closing
 from idiolect.retrieval.quote import DEPTH, shortlist
 from idiolect.retrieval.refuse import Relevance, relevance
+from idiolect.retrieval.remember import Remembering
 
 if TYPE_CHECKING:
     from idiolect.retrieval import Library
@@ -83,6 +84,7 @@ class Rag:
         self.library, self.handler = library, handler
         self.config = from_dict(RagConfig, config, "rag")
         self.local = handler if isinstance(handler, LocalModel) else None
+        self.embedder = Remembering(library.embedder) if library.embedder is not None else None
         self.default_mode, self.why = self._measure()
 
     async def aclose(self) -> None:
@@ -133,7 +135,7 @@ class Rag:
         ctx.check()
 
         begin = time.perf_counter()
-        embedder, terms = self.library.embedder, self.library.tokeniser
+        embedder, terms = self.embedder, self.library.tokeniser
         short = await asyncio.to_thread(
             shortlist, question, passages, embedder=embedder, terms=terms, depth=self.config.depth
         )
@@ -230,7 +232,9 @@ class Rag:
         if self.library.embedder is None:
             notes.append(Note("no_encoder", "there is no encoder; passages and sentences are ranked by words alone"))
         if self.library.indexing:
-            notes.append(Note("indexing", "the documents are still being indexed; some may be missing"))
+            have = self.library.counts()
+            what = f"{have.embedded} of {have.chunks} passages have their vectors so far; the others are found by words"
+            notes.append(Note("indexing", f"the documents are still being indexed: {what}"))
         return notes
 
     def _refuse(self, call: Call, passages: Sequence[Passage], found: Relevance) -> list[Event]:

@@ -55,7 +55,7 @@ class Header:
         self.at = 4
         try:
             self._read()
-        except (struct.error, IndexError, ValueError, UnicodeDecodeError, OverflowError) as error:
+        except (struct.error, IndexError, ValueError, UnicodeDecodeError, OverflowError, RecursionError) as error:
             raise CorruptFile(
                 f"{path} is truncated or damaged at byte {self.at} ({error})", hint="get the file again"
             ) from None

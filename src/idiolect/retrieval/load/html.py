@@ -15,11 +15,12 @@ from idiolect.retrieval.load.compose import Composer
 from idiolect.retrieval.load.encoding import decode
 from idiolect.retrieval.types import Doc
 
-VERSION = 1
+VERSION = 2
 CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 DROPPED = (
     "script, style, noscript, template, nav, footer, aside, form, button, select, svg, iframe, object, canvas, audio, "
-    "video, dialog, [hidden], [aria-hidden=true], [role=navigation], [role=banner], [role=contentinfo], [role=search]"
+    "video, dialog, [hidden], [aria-hidden=true], [role=navigation], [role=banner], [role=contentinfo], [role=search], "
+    "a.headerlink, a.header-anchor, a.anchorjs-link"  # the pilcrow that documentation tools put behind a heading
 )
 HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
 LISTS, ITEMS = frozenset(("ul", "ol", "dl", "menu")), frozenset(("li", "dt", "dd"))

@@ -1,29 +1,27 @@
 """PDF by PDFium (pypdfium2), page by page, under the headings of the document's outline.
 
-PDFium is not thread-safe, so one lock guards it. Paragraphs are guessed: a line that ends a sentence well before the
-page's right edge ends one. Words that were hyphenated at a line's end are whole again.
+PDFium is not thread-safe, so one lock guards it. What the lines mean is guessed in pdf_lines.py. Words that were
+hyphenated at a line's end are whole again.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from idiolect.core.errors import CorruptFile
 from idiolect.retrieval.load import FORMATS, stem_title
 from idiolect.retrieval.load.compose import Composer
+from idiolect.retrieval.load.pdf_lines import paragraphs, strip_furniture
 from idiolect.retrieval.types import Doc
 
-VERSION = 1
+VERSION = 2
 LOCK = threading.Lock()
 HYPHEN = re.compile("(?:\\x02|\\ufffe|\\u00ad)\n?")  # PDFium marks a line's own hyphen with one of these
 LEADERS = re.compile(r"(?:[^\S\n]?\.){5,}")  # the dots of a table of contents
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-SENTENCE_END = re.compile(r"[.!?:。！？]['\"”’)\]]*$")
-SHORT = 0.8  # of the page's usual line
 
 
 class Reader:
@@ -67,26 +65,38 @@ def _reason(message: str, raw: bytes, path: str) -> tuple[str]:
 def _read(pdf: Any, path: str) -> Doc:
     out = Composer()
     entries = _outline(pdf)
-    for number in range(len(pdf)):
-        page = pdf[number]
-        try:
-            layer = page.get_textpage()
-            try:
-                text = layer.get_text_bounded()
-            finally:
-                layer.close()
-        finally:
-            page.close()
-        text = CONTROL.sub("", HYPHEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+    for number, lines in enumerate(strip_furniture([_lines(pdf[i]) for i in range(len(pdf))])):
         here = entries.get(number, [])
-        for paragraph in _paragraphs(LEADERS.sub(" ...", text)):
-            while here and _opens(paragraph, here[0][1]):
-                out.heading(*here.pop(0), page=number + 1, shown=False)
-            out.add("paragraph", paragraph, page=number + 1)
-        for level, title in here:  # named in the outline, its words not found: it holds from the next page on
-            out.heading(level, title, shown=False)
-    title = str(pdf.get_metadata_dict().get("Title") or "")
-    return out.doc(path, title.strip() or stem_title(path), "pdf")
+        levels = {title: level for level, title in here}
+        found = list(paragraphs(lines, [title for _, title in here]))
+        named = {title for _, title in found if title is not None}
+        for level, title in here:
+            if title not in named and any(_opens(text, title) for text, _ in found):
+                named.add(title)  # its words stand inside a line: it holds for the page
+                out.heading(level, title, shown=False)
+        for text, entry in found:
+            if entry is None:
+                out.add("paragraph", text, page=number + 1)
+            else:
+                out.heading(levels[entry], entry, page=number + 1)
+        for level, title in here:  # its words were not found: it holds from the next page on
+            if title not in named:
+                out.heading(level, title, shown=False)
+    own = str(pdf.get_metadata_dict().get("Title") or "")
+    return out.doc(path, own.strip() or stem_title(path), "pdf")
+
+
+def _lines(page: Any) -> list[str]:
+    try:
+        layer = page.get_textpage()
+        try:
+            text = layer.get_text_bounded()
+        finally:
+            layer.close()
+    finally:
+        page.close()
+    text = CONTROL.sub("", HYPHEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+    return LEADERS.sub(" ...", text).split("\n")
 
 
 def _outline(pdf: Any) -> dict[int, list[tuple[int, str]]]:
@@ -107,22 +117,3 @@ def _opens(paragraph: str, title: str) -> bool:
     """Whether the paragraph begins with an outline entry's words, numbering aside."""
     line = "".join(paragraph[: len(title) + 40].split()).casefold()
     return "".join(title.split()).casefold() in line
-
-
-def _paragraphs(text: str) -> Iterator[str]:
-    lines = [line.rstrip() for line in text.split("\n")]
-    usual = sorted(len(line) for line in lines if line)
-    edge = SHORT * usual[int(0.9 * (len(usual) - 1))] if usual else 0
-    held: list[str] = []
-    for line in lines:
-        if not line.strip():
-            if held:
-                yield "\n".join(held)
-            held = []
-            continue
-        held.append(line)
-        if len(line) < edge and SENTENCE_END.search(line):
-            yield "\n".join(held)
-            held = []
-    if held:
-        yield "\n".join(held)
