@@ -28,25 +28,35 @@ def transformers_model(model: Any, dtype: str) -> Any:
         return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
 
 
-def llama_cpp_file(source: Path, target: Path) -> None:
-    """Copy a GGUF file with every tensor dequantised to float32."""
+def llama_cpp_file(source: Path, target: Path, kind: str = "F32", only: tuple[str, ...] = ()) -> None:
+    """Copy a GGUF file with its tensors in another type: every one, or only those of the types in `only`."""
     import gguf
     import numpy as np
 
     reader = gguf.GGUFReader(source)
+    wanted = gguf.GGMLQuantizationType[kind]
     architecture = reader.fields["general.architecture"].contents()
     writer = gguf.GGUFWriter(target, architecture)
     skip = {"general.architecture", "general.file_type", "general.quantization_version"}
     for name, field in reader.fields.items():
         if name in skip or name.startswith("GGUF."):
             continue
-        kind = field.types[0]
-        inner = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(name, field.contents(), kind, sub_type=inner)
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+        of = field.types[0]
+        inner = field.types[-1] if of == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(name, field.contents(), of, sub_type=inner)
+    writer.add_file_type(gguf.LlamaFileType[f"ALL_{kind}" if kind == "F32" else f"MOSTLY_{kind}"])
     for tensor in reader.tensors:
-        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
-        writer.add_tensor(tensor.name, values.reshape([int(n) for n in reversed(tensor.shape)]))
+        shape = [int(n) for n in reversed(tensor.shape)]
+        if only and tensor.tensor_type.name not in only:
+            plain = tensor.tensor_type == gguf.GGMLQuantizationType.F32
+            data = np.array(tensor.data)
+            writer.add_tensor(tensor.name, data.reshape(shape) if plain else data, raw_dtype=tensor.tensor_type)
+            continue
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(shape)
+        if wanted == gguf.GGMLQuantizationType.F32:
+            writer.add_tensor(tensor.name, values)
+        else:
+            writer.add_tensor(tensor.name, gguf.quants.quantize(values, wanted), raw_dtype=wanted)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
