@@ -1,4 +1,5 @@
-"""`python -m benchmarks NAME [options]` runs one benchmark; `python -m benchmarks all` runs all and writes the page.
+"""`python -m benchmarks NAME [options]` runs one benchmark; `python -m benchmarks all [NAME ...]` runs all, or those,
+and writes docs/benchmarks.md.
 
 Each benchmark ends with one JSON line. `all` runs each in a process of its own, so that memory and thread settings of
 one cannot touch the next.
@@ -20,6 +21,7 @@ from pathlib import Path
 import benchmarks
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+KEPT = Path(__file__).parent / "results"  # the last output of each
 NOT_BENCHMARKS = {"harness", "__main__"}
 
 
@@ -47,30 +49,44 @@ def run_one(name: str, rest: list[str]) -> int:
 
 
 def run_all(rest: list[str]) -> int:
-    """Run every benchmark, keep its output, and rewrite docs/benchmarks.md."""
-    rows, sections, failed = [], [], []
-    for name in names():
+    """Run the benchmarks named first in `rest`, or every one; keep each output; rewrite docs/benchmarks.md from all
+    outputs kept, so that one benchmark can be repeated without the others."""
+    chosen = []
+    while rest and rest[0] in names():
+        chosen.append(rest.pop(0))
+    failed = []
+    KEPT.mkdir(exist_ok=True)
+    for name in chosen or names():
         print(f"== {name}", flush=True)
         begin = time.time()
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks", name, *rest], capture_output=True, text=True, check=False
         )
         print(done.stdout, flush=True)
-        lines = done.stdout.strip().splitlines()
-        if done.returncode or not lines:
+        if done.returncode or not done.stdout.strip():
             failed.append(name)
             print(done.stderr[-2000:], file=sys.stderr, flush=True)
             continue
-        result = json.loads(lines[-1])
-        rows.append(result)
-        summary = importlib.import_module(f"benchmarks.{name}").SUMMARY
-        body = "\n".join(lines[:-1])
-        sections.append(
-            f"## {name}\n\n{summary}\n\n```text\n{body}\n```\n\n`{lines[-1]}`  \n({time.time() - begin:.0f} s)\n"
-        )
-    PAGE.write_text(page(rows, sections))
+        when = f"{time.strftime('%Y-%m-%d')}, {time.time() - begin:.0f} s"
+        (KEPT / f"{name}.txt").write_text(f"{done.stdout.strip()}\n{when}\n")
+        write_page()
     print(f"wrote {PAGE}" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
+
+
+def write_page() -> None:
+    """docs/benchmarks.md from the outputs kept."""
+    rows, sections = [], []
+    for name in names():
+        kept = KEPT / f"{name}.txt"
+        if not kept.exists():
+            continue
+        *body, line, when = kept.read_text().strip().splitlines()
+        rows.append(json.loads(line))
+        summary = importlib.import_module(f"benchmarks.{name}").SUMMARY
+        text = "\n".join(body)
+        sections.append(f"## {name}\n\n{summary} ({when})\n\n```text\n{text}\n```\n")
+    PAGE.write_text(page(rows, sections))
 
 
 def page(rows: list[dict], sections: list[str]) -> str:
@@ -96,10 +112,8 @@ def page(rows: list[dict], sections: list[str]) -> str:
     )
     return (
         "# Benchmarks\n\nWritten by `make bench`; each row is `python -m benchmarks NAME`, which runs the rival in the "
-        f"same run. Machine: {machine}. Such machines are noisy: trust ratios before absolute figures.\n\n"
-        + "\n".join(table)
-        + "\n\n"
-        + "\n".join(sections)
+        f"same run. Machine: {machine}. Such machines are noisy: trust ratios before absolute figures. "
+        "a/b/c is minimum, median, maximum.\n\n" + "\n".join(table) + "\n\n" + "\n".join(sections)
     )
 
 
@@ -112,6 +126,9 @@ def main() -> int:
     name, rest = sys.argv[1], sys.argv[2:]
     if name == "all":
         return run_all(rest)
+    if name == "page":
+        write_page()
+        return 0
     if name not in names():
         print(f"no benchmark {name!r}; there are: {', '.join(names())}", file=sys.stderr)
         return 2

@@ -94,6 +94,8 @@ def run(args: argparse.Namespace) -> Result:
             print(
                 f"ours - {name}: {gain:+.3f} [{low:+.3f}, {high:+.3f}]; only ours {only}, only theirs {lost}, p={p:.3g}"
             )
+        counts = [len(shown) for shown, *_ in answers if shown]
+        print(f"sentences shown by ours: {np.mean(counts):.2f} on average")
         refused = [r for _, r, *_ in answers]
         off = [ask(rag, q)[1] for q in OFF_TOPIC.read_text("utf-8").splitlines() if q.strip()]
         impossible = [ask(rag, a.question)[1] for a in data.asked if not a.answers][: args.impossible]

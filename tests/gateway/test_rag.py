@@ -80,10 +80,11 @@ async def test_the_stream_keeps_its_order_and_every_choice_ends_once(library: An
     assert kinds.count(Mode) == kinds.count(Started) == 1
 
 
-@pytest.mark.parametrize("length", [1, 2])
-async def test_length_is_the_number_of_quotes(library: Any, local: LocalModel, length: int) -> None:
-    done = await fold(Rag(library, local, mode="quote")(ask("Who built the bridge?", length=length), Ctx()))
-    assert len(done.citations) == length
+async def test_length_bounds_the_number_of_quotes(library: Any, local: LocalModel) -> None:
+    rag = Rag(library, local, mode="quote")
+    shown = [len((await fold(rag(ask("Who built the bridge?", length=n), Ctx()))).citations) for n in (1, 2, 3, 5)]
+    assert shown[0] == 1 and shown[3] == 5  # who asks for much gets it
+    assert 1 <= shown[1] <= 2 and shown[1] <= shown[2] <= 3
 
 
 async def test_max_tokens_cuts_the_quote_and_says_so(library: Any, local: LocalModel) -> None:

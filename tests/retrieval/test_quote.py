@@ -95,6 +95,9 @@ def test_the_likelihood_moves_the_order(library: Library) -> None:
     assert before[last] == short.found[last].text
     assert [q.text for q in after].index(short.found[last].text) < last
     assert sorted(q.scores["lm"] for q in after) == sorted(told)
+    assert sum(q.score for q in after) == pytest.approx(1.0)
+    assert len(choose(short, None, 3, sure=0.01)) == 1  # sure of the first: no other is shown
+    assert len(choose(short, None, 3, sure=1.0)) == 3
     flat = choose(short, [3.0] * (last + 1), 3)
     assert [q.text for q in flat] == [q.text for q in choose(short, None, 3)]  # a flat likelihood changes nothing
 

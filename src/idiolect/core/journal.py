@@ -1,7 +1,9 @@
 """The store's file: its schema, its connections, and the one thread that writes.
 
 Group commit: whatever is waiting when the writer comes round goes into one transaction and one fsync, so that 32
-streams wait for one disk write, not for 32. A caller's future is set only after COMMIT has returned.
+streams wait for one disk write, not for 32. A caller's future is set only after COMMIT has returned. A group in which
+nobody asks for durability is not fsynced: it survives the death of the process (`kill -9`), and after a power cut the
+file is whole but may lack the last of such groups. The next durable commit makes them durable too.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ APPEND_ONLY = "".join(
 )
 
 Work = Callable[[sqlite3.Connection], Any]
+Job = tuple[Work, Future[Any], bool]  # the last says whether its commit must reach the disk
 
 
 def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
@@ -99,22 +102,24 @@ def explain(error: sqlite3.Error, path: Path) -> IdiolectError:
 
 
 class Journal:
-    """The writer. `submit(work)` runs `work(connection)` inside a transaction and resolves after its commit."""
+    """The writer. `submit(work)` runs `work(connection)` inside a transaction and resolves after its commit, which is
+    on the disk unless `durable` is False."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed = False
+        self._sync = "FULL"  # as `connect` leaves it
         self._closing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="idiolect-store", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work) -> Future[Any]:
+    def submit(self, work: Work, *, durable: bool = True) -> Future[Any]:
         future: Future[Any] = Future()
         with self._closing:
             if self._closed:
                 raise Unavailable(f"the store {self.path} is closed")
-            self._queue.put((work, future))
+            self._queue.put((work, future, durable))
         return future
 
     def close(self) -> None:
@@ -150,11 +155,15 @@ class Journal:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def _commit(self, connection: sqlite3.Connection, jobs: list[tuple[Work, Future[Any]]]) -> None:
+    def _commit(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
         done: list[tuple[Future[Any], Any, IdiolectError | None]] = []
+        sync = "FULL" if any(durable for _, _, durable in jobs) else "NORMAL"
+        if sync != self._sync:
+            connection.execute(f"PRAGMA synchronous = {sync}")
+            self._sync = sync
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for work, future in jobs:
+            for work, future, _ in jobs:
                 try:
                     done.append((future, work(connection), None))
                 except IdiolectError as error:  # a work refuses before it writes: the others go on
@@ -171,7 +180,7 @@ class Journal:
                 future.set_exception(refused)
 
     @staticmethod
-    def _fail(jobs: list[tuple[Work, Future[Any]]], error: BaseException) -> None:
-        for _, future in jobs:
+    def _fail(jobs: list[Job], error: BaseException) -> None:
+        for _, future, _ in jobs:
             if not future.done():
                 future.set_exception(error)

@@ -87,10 +87,11 @@ class Store:
         """Several events in one transaction: all of them or none, with no other event between them."""
         return self.submit(events).result()
 
-    def submit(self, events: Iterable[NewEvent]) -> Future[list[StoredEvent]]:
-        """As `append_many`, without waiting: `await asyncio.wrap_future(store.submit([...]))` in async code."""
+    def submit(self, events: Iterable[NewEvent], *, durable: bool = True) -> Future[list[StoredEvent]]:
+        """As `append_many`, without waiting: `await asyncio.wrap_future(store.submit([...]))` in async code. What is
+        not `durable` survives `kill -9` but perhaps not a power cut, and costs no fsync (see core/journal.py)."""
         rows = [(e.kind, e.trace, e.chain or ROOT, _payload(e.payload), time.time()) for e in events]
-        return self._journal.submit(lambda connection: _insert(connection, rows))
+        return self._journal.submit(lambda connection: _insert(connection, rows), durable=durable)
 
     def put_chain(self, messages: Sequence[Message], parent: str | None = None) -> str:
         """Store messages below `parent` (None: a new conversation); returns the last one's hash. What is already
@@ -99,7 +100,9 @@ class Store:
         written.result()
         return last
 
-    def submit_chain(self, messages: Sequence[Message], parent: str | None = None) -> tuple[str, Future[None]]:
+    def submit_chain(
+        self, messages: Sequence[Message], parent: str | None = None, *, durable: bool = True
+    ) -> tuple[str, Future[None]]:
         """As `put_chain`, without waiting: the hash is known at once, and an event submitted after it may name it."""
         nodes, last = [], parent or ROOT
         for message in messages:
@@ -112,7 +115,7 @@ class Store:
                 _need_node(connection, parent)
             connection.executemany("INSERT OR IGNORE INTO nodes VALUES (?, ?, ?)", nodes)
 
-        return last, self._journal.submit(work)
+        return last, self._journal.submit(work, durable=durable)
 
     def put_blob(self, data: bytes) -> str:
         """Store bytes once; returns their hex SHA-256."""

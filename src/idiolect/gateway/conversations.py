@@ -138,7 +138,7 @@ class Conversations:
 
     async def add(self, conversation: str, payload: dict[str, Any]) -> str:
         """Commit a node; returns its id."""
-        await self._recorder.commit("node", payload, conversation)
+        await self._recorder.commit("node", payload, conversation, durable=True)
         return str(payload["id"])
 
     def add_soon(self, conversation: str, payload: dict[str, Any]) -> None:

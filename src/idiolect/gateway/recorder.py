@@ -3,7 +3,8 @@
 `put` and `event` return at once; a thread writes them within `window` seconds. `commit` hands its row, and everything
 put before it, to the store now, and ends after their commit: rows of many streams that wait together share one. Deltas
 are kept as one `tokens` row per choice and write, so that a killed process loses at most `window` seconds of an
-unfinished answer and nothing of a finished one.
+unfinished answer and nothing of a finished one. What people wrote (turns, feedback) is committed `durable`, down to the
+disk; the traces of answers reach the disk with the next of those.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class _Row:
     payload: Mapping[str, Any] | Event
     trace: str
     messages: Sequence[Message] | None = None
+    durable: bool = False
 
 
 class Recorder:
@@ -74,7 +76,13 @@ class Recorder:
         self._some.set()
 
     def commit_soon(
-        self, kind: str, payload: Mapping[str, Any], trace: str, messages: Sequence[Message] | None = None
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        trace: str,
+        messages: Sequence[Message] | None = None,
+        *,
+        durable: bool = False,
     ) -> asyncio.Future[None]:
         """Give a row to the store now; the future ends after its commit. It raises `Unavailable` when the store cannot
         be written."""
@@ -95,17 +103,23 @@ class Recorder:
                 loop.call_soon_threadsafe(settle, done)
 
         with self._order:  # else the thread could take the row first
-            self._queue.append(_Row(kind, payload, trace, messages))
+            self._queue.append(_Row(kind, payload, trace, messages, durable))
             last = self._drain()
         assert last is not None
         last.add_done_callback(from_thread)
         return future
 
     async def commit(
-        self, kind: str, payload: Mapping[str, Any], trace: str, messages: Sequence[Message] | None = None
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        trace: str,
+        messages: Sequence[Message] | None = None,
+        *,
+        durable: bool = False,
     ) -> None:
         """Write a row and return after the commit."""
-        await self.commit_soon(kind, payload, trace, messages)
+        await self.commit_soon(kind, payload, trace, messages, durable=durable)
 
     def flush(self) -> None:
         """Return when everything put so far is written."""
@@ -165,11 +179,12 @@ class Recorder:
     def _submit(self, rows: list[_Row]) -> Future[list[StoredEvent]]:
         """All rows in one transaction: each hand-over to the store's thread costs the event loop its turn."""
         events = []
+        durable = any(row.durable for row in rows)
         for row in rows:
-            chain = self.store.submit_chain(row.messages)[0] if row.messages else None
+            chain = self.store.submit_chain(row.messages, durable=durable)[0] if row.messages else None
             payload = row.payload if isinstance(row.payload, Mapping) else wire.encode(row.payload)
             events.append(NewEvent(row.kind, payload, row.trace, chain))
-        future = self.store.submit(events)
+        future = self.store.submit(events, durable=durable)
         future.add_done_callback(self._count)
         return future
 

@@ -28,7 +28,7 @@ from idiolect.core.call import (
 from idiolect.gateway.local import LocalModel
 from idiolect.gateway.rag.pack import numbered
 from idiolect.retrieval.likelihood import MOST_TOKENS, clip, items, totals
-from idiolect.retrieval.quote import Quote, Shortlist, choose
+from idiolect.retrieval.quote import SURE, Quote, Shortlist, choose
 
 TOP = 5  # alternatives in the trace when the caller names no number
 
@@ -52,7 +52,7 @@ async def quoting(
     if local is not None:
         async for event in likelihoods(local, short, ctx, found):
             yield event
-    quotes = choose(short, found or None, most)
+    quotes = choose(short, found or None, most, SURE if most <= 3 else 1.0)
     texts = segments(quotes)
     tokens: list[tuple[TokenInfo, ...]] = [() for _ in texts]
     usage, reason = Usage(), "stop"

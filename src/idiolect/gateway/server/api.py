@@ -136,5 +136,5 @@ async def feedback(request: Request) -> dict[str, Any]:
     if not given.trace or known is None:
         raise NotFound(f"no trace {given.trace[:64]!r}", param="trace")
     id = new_id()
-    await app.recorder.commit("feedback", {"id": id, **given.model_dump()}, given.trace)
+    await app.recorder.commit("feedback", {"id": id, **given.model_dump()}, given.trace, durable=True)
     return {"id": id}
