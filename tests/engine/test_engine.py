@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 import torch
@@ -54,6 +56,19 @@ def engine(model: Llama, runner: str) -> Iterator[Engine]:
     assert made._pages.free == 200
 
 
+@pytest.fixture
+def unhurried(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """An engine whose steps take 3 ms, so that a reader on a busy machine comes before the end of an answer."""
+    run = engine._runner.run
+
+    def slowly(work: Any) -> Any:
+        time.sleep(0.003)
+        return run(work)
+
+    monkeypatch.setattr(engine._runner, "run", slowly)
+    return engine
+
+
 def whole(result: Result) -> str:
     return "".join(t.text for t in result.tokens)
 
@@ -78,7 +93,8 @@ async def test_many_streams_at_once_equal_each_alone(engine: Engine) -> None:
     assert await asyncio.gather(*map(read, prompts)) == alone
 
 
-async def test_leaving_a_stream_frees_its_pages(engine: Engine) -> None:
+async def test_leaving_a_stream_frees_its_pages(unhurried: Engine) -> None:
+    engine = unhurried
     long = Sampling(temperature=0, max_tokens=200, ignore_eos=True)
     async with aclosing(engine.stream(PROMPT, long)) as stream:
         async for output in stream:
@@ -88,7 +104,8 @@ async def test_leaving_a_stream_frees_its_pages(engine: Engine) -> None:
     assert engine.stats().cancelled == 1 and engine.stats().pages_free == 200
 
 
-async def test_a_tripped_cancel_ends_the_stream_with_what_was_said(engine: Engine) -> None:
+async def test_a_tripped_cancel_ends_the_stream_with_what_was_said(unhurried: Engine) -> None:
+    engine = unhurried
     cancel, seen = Cancel(), ""
     long = Sampling(temperature=0, max_tokens=240, ignore_eos=True)
     outputs = []
@@ -110,7 +127,8 @@ async def test_an_already_cancelled_request_never_runs(engine: Engine) -> None:
         await engine.ascore([Scored([1, 2, 3], 1)], cancel=cancel)
 
 
-async def test_closing_ends_every_stream(engine: Engine) -> None:
+async def test_closing_ends_every_stream(unhurried: Engine) -> None:
+    engine = unhurried
     long = Sampling(temperature=0, max_tokens=240, ignore_eos=True)
     finishes = []
 
