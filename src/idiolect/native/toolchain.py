@@ -34,6 +34,7 @@ X86: dict[str, tuple[str, ...]] = {
     "avx512": ("-DIDL_AVX512", *(f"-mavx512{x}" for x in ("f", "bw", "vl", "dq", "vnni")), "-mfma", "-mf16c"),
 }
 ARM: dict[str, tuple[str, ...]] = {"portable": (), "neon": ("-DIDL_NEON", "-march=armv8.2-a+dotprod+fp16")}
+ZIG = {"-march=armv8.2-a+dotprod+fp16": "-mcpu=generic+dotprod+fullfp16"}
 OTHER: dict[str, tuple[str, ...]] = {"portable": ()}
 
 
@@ -132,6 +133,11 @@ def _newest(folder: Path) -> Path | None:
     return built[-1] if built else None
 
 
+def _spelt(flag: str, compiler: Compiler) -> str:
+    """Zig names a processor's features in its own way."""
+    return ZIG.get(flag, flag) if "ziglang" in compiler.command else flag
+
+
 def _compile(compiler: Compiler, flags: dict[str, tuple[str, ...]], target: Path) -> None:
     jobs = [("kernels.cpp", extra, f"kernels_{name}.o") for name, extra in flags.items()]
     jobs += [(f"{name}.cpp", tuple(f"-DIDL_HAVE_{f.upper()}" for f in flags), f"{name}.o") for name in UNITS]
@@ -153,7 +159,7 @@ def _compile(compiler: Compiler, flags: dict[str, tuple[str, ...]], target: Path
         def one(job: tuple[str, tuple[str, ...], str]) -> str:
             source, extra, name = job
             out = str(Path(temp) / name)
-            run([*COMMON, *extra, "-c", str(SOURCES / source), "-o", out])
+            run([*COMMON, *(_spelt(flag, compiler) for flag in extra), "-c", str(SOURCES / source), "-o", out])
             return out
 
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:

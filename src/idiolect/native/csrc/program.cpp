@@ -8,6 +8,10 @@
 #include <mutex>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "api.h"
 #include "kernels.h"
 #include "team.h"
@@ -16,21 +20,36 @@ namespace idl {
 
 static const Kernels* chosen = nullptr;
 
+#if defined(__x86_64__)
+// Asked of the processor itself: the compilers' own helper does not link into a shared library everywhere.
+struct Processor {
+  bool avx2 = false, avx2vnni = false, avx512 = false;
+  Processor() {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return;
+    const bool saves = c >> 27 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
+    if (!saves || !fma || !f16c || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
+    unsigned low, high;
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));  // which registers the operating system keeps
+    avx2 = (low & 6) == 6 && (b >> 5 & 1);
+    avx512 = avx2 && (low & 0xe6) == 0xe6 && (b >> 16 & 1) && (b >> 17 & 1) && (b >> 30 & 1) && (b >> 31 & 1) && (c >> 11 & 1);
+    avx2vnni = avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+  }
+};
+#endif
+
 // What this library was built with and this processor has. The build defines IDL_HAVE_<instruction set>.
 static const Kernels* by_name([[maybe_unused]] const char* name) {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  [[maybe_unused]] const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  [[maybe_unused]] static const Processor has;
 #if defined(IDL_HAVE_AVX512)
-  if (!std::strcmp(name, "avx512") && avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
-    return kernels_avx512();
+  if (!std::strcmp(name, "avx512") && has.avx512) return kernels_avx512();
 #endif
 #if defined(IDL_HAVE_AVX2VNNI)
-  if (!std::strcmp(name, "avx2vnni") && avx2 && __builtin_cpu_supports("avxvnni")) return kernels_avx2vnni();
+  if (!std::strcmp(name, "avx2vnni") && has.avx2vnni) return kernels_avx2vnni();
 #endif
 #if defined(IDL_HAVE_AVX2)
-  if (!std::strcmp(name, "avx2") && avx2) return kernels_avx2();
+  if (!std::strcmp(name, "avx2") && has.avx2) return kernels_avx2();
 #endif
 #endif
 #if defined(IDL_HAVE_NEON)
