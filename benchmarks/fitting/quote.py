@@ -186,6 +186,7 @@ def _span(values: Sequence[float]) -> str:
 def main() -> None:
     from idiolect import models
     from idiolect.engine import Embedder, Engine
+    from idiolect.retrieval.remember import Remembering
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
@@ -195,7 +196,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=12)
     args = parser.parse_args()
     titles = frozenset(read(args.without).titles.values()) if args.without else frozenset()
-    embedder = Embedder(models.load(models.EMBEDDED_ENCODER, progress=False))
+    embedder = Remembering(Embedder(models.load(models.EMBEDDED_ENCODER, progress=False)))
     with tempfile.TemporaryDirectory() as home:
         sources = [
             Source(path, titles, Path(home) / str(i), embedder, args.questions) for i, path in enumerate(args.files)
