@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -23,8 +23,11 @@ class Embedder:
     embedded by its beginning, as in sentence-transformers; whoever cuts documents into chunks should cut below that.
     """
 
-    def __init__(self, encoder: Encoder, *, batch_tokens: int = 2048) -> None:
-        """`batch_tokens` bounds the tokens of one forward pass, and so its memory."""
+    def __init__(
+        self, encoder: Encoder, *, batch_tokens: int = 2048, runner: Literal["torch", "native"] = "torch"
+    ) -> None:
+        """`batch_tokens` bounds the tokens of one forward pass, and so its memory. `runner` "native" computes with
+        the native kernels, where callers take turns (`Unavailable`, `NotRecordable`: they cannot be had)."""
         if batch_tokens < 1:
             raise BadInput(f"batch_tokens is {batch_tokens}", hint="give 1 or more", param="batch_tokens")
         self.encoder = encoder.eval()
@@ -32,6 +35,11 @@ class Embedder:
         self.max_tokens = encoder.max_tokens
         self.dim = encoder.width
         self.fingerprint = _fingerprint(encoder)
+        self._vectors: Callable[[Batch], torch.Tensor] = self.encoder.embed_batch
+        if runner == "native":
+            from idiolect.engine.native_encoder import NativeEncoder
+
+            self._vectors = NativeEncoder(encoder, tokens=batch_tokens)
 
     def __call__(self, texts: Sequence[str], kind: Literal["query", "doc"] = "doc") -> NDArray[np.float32]:
         """[len(texts), dim] float32, each row of length 1. `kind` makes no difference to encoders that were trained
@@ -59,7 +67,7 @@ class Embedder:
 
     def _embed(self, segments: list[list[int]]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            vectors = self.encoder.embed_batch(Batch.pack(segments, device=self.encoder.device)).float()
+            vectors = self._vectors(Batch.pack(segments, device=self.encoder.device)).float()
             if not self.encoder.normalize:
                 vectors = torch.nn.functional.normalize(vectors, dim=-1)
             return vectors.cpu().numpy()

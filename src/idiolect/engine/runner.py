@@ -1,7 +1,6 @@
 """Who computes a step: torch, or the native kernels where they can be had.
 
-`choose` decides once, when an engine is made, and what it chose and why is in `EngineStats.runner`, in `idiolect
-doctor` and in every trace.
+`choose` decides once, when an engine is made; what it chose, and why not the other, is in `EngineStats.runner`.
 """
 
 from __future__ import annotations

@@ -76,6 +76,10 @@ class Lowering:
         """An encoder: the hidden state of every row is the result."""
         self._count(hidden, set())
         buffer = self._value(hidden)
+        for op in self.ops:  # no layer reads another's keys: one layer of cache serves all
+            if "layer" in op.numbers:
+                op.numbers["layer"] = 0
+        self._layers = 1
         return self._plan(len(self.ops), buffer, hidden.width)
 
     def _plan(self, head: int, hidden: int, width: int) -> Plan:
