@@ -41,7 +41,8 @@ class Options:
         Parameter(group=MODELS, help="The model that makes vectors of texts, or none (search by words only)."),
     ] = None
     dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"] | None, Parameter(group=MODELS, help="Number type of the weights.")
+        Literal["auto", "float32", "bfloat16"] | None,
+        Parameter(group=MODELS, help="Number type of the weights; auto: as stored."),
     ] = None
     device: Annotated[str | None, Parameter(group=MODELS, help="cpu, cuda, cuda:1.")] = None
     store: Annotated[
