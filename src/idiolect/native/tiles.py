@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import mmap
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +62,7 @@ class Tiles:
             if block is None:
                 self._write(self.path, key)
                 block = self._open(self.path, key)
+            forget(self._matrices)
             if block is not None:
                 return block
         except (IdiolectError, OSError) as error:
@@ -144,6 +146,21 @@ class Tiles:
             if done != 0:
                 raise ValueError(f"no packer for ggml type {part.piece.type}")
         return out
+
+
+def forget(matrices: list[Matrix]) -> None:
+    """Let the system take back the pages of a mapped weight file: they were read once, and the tiles serve now."""
+    for base in {id(b): b for m in matrices for p in m.parts if (b := mapping(p.piece.data)) is not None}.values():
+        if hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
+
+
+def mapping(array: NDArray[np.uint8]) -> mmap.mmap | None:
+    """The memory map of a file that an array is a view of, if it is one; other memory must keep its pages."""
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
+    return base
 
 
 def identity(matrices: list[Matrix]) -> str:
