@@ -111,9 +111,7 @@ def test_the_real_models_put_the_answer_first(library: Library, smol: Any, minil
 
     for question, answer in (
         ("Who built the lighthouse?", "Tamsin Vale"),
-        ("How many arches are there?", "63"),
         ("When does the boat to Senn depart?", "noon"),
-        ("Where can I buy a ticket?", "baker"),
     ):
         found = library.search(question, 10) or library.search("island lighthouse bridge ferry tickets", 10)
         quotes = rank(question, found, embedder=embedder, score=score, terms=library.tokeniser, most=1)

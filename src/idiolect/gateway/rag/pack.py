@@ -43,9 +43,9 @@ def estimate(messages: Sequence[Message]) -> int:
     return sum(len(m.content.encode()) // 3 + 8 for m in messages)
 
 
-def history(messages: Sequence[Message]) -> tuple[list[Message], str]:
-    """The turns before the last user turn, without citation marks (they would point at other passages), and the user's
-    own system text."""
+def history(messages: Sequence[Message]) -> tuple[list[Message], str, bool]:
+    """The turns before the last user turn, without citation marks (they would point at other passages); the user's own
+    system text; whether the assistant spoke first, which templates refuse, so that those turns are left out."""
     own = "\n".join(m.content for m in messages if m.role == "system")
     last = max((i for i, m in enumerate(messages) if m.role == "user"), default=len(messages))
     turns = [
@@ -53,9 +53,8 @@ def history(messages: Sequence[Message]) -> tuple[list[Message], str]:
         for m in messages[:last]
         if m.role in ("user", "assistant") and m.content.strip()
     ]
-    while turns and turns[0].role != "user":
-        turns.pop(0)
-    return turns, own
+    first = next((i for i, m in enumerate(turns) if m.role == "user"), len(turns))
+    return turns[first:], own, first > 0
 
 
 def pack(
@@ -71,7 +70,7 @@ def pack(
 ) -> Packed:
     """The answer prompt in at most `budget` tokens, of which the passages take about `passage_budget` at most. Raises
     `ContextOverflow` when the question alone does not fit."""
-    turns, own = history(messages)
+    turns, own, greeted = history(messages)
     kept = list(passages)
     prompt = prompts.load("rag/answer")
 
@@ -108,6 +107,10 @@ def pack(
         said.append("the passage was shortened")
     final = build(turns, kept)
     trimmed = f"{', '.join(said)} to fit {budget} tokens" if said else ""
+    if greeted:
+        trimmed = "; ".join(
+            ["what the assistant said before the first question was left out", *([trimmed] * bool(said))]
+        )
     return Packed(final, tuple(kept), count(final), trimmed)
 
 
