@@ -134,6 +134,7 @@ def test_a_packed_layer_still_gives_gradients() -> None:
 
 def test_a_tied_layer_follows_its_embedding() -> None:
     table, head = Embedding(30, 16), Linear(16, 30)
+    nn.init.normal_(table.weight)
     head.tie(table)
     model = nn.ModuleDict({"embed": table, "head": head})
     assert set(model.state_dict()) == {"embed.weight"} and len(list(model.parameters())) == 1
