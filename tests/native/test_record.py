@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 import torch
+from gguf import GGMLQuantizationType as T
 
 from idiolect.engine import Engine, EngineConfig, Scored
 from idiolect.models.gpt2 import GPT2
@@ -16,7 +19,7 @@ from idiolect.native.matrices import gate_order
 from idiolect.native.program import record
 from idiolect.nn import Contiguous
 from idiolect.nn.batch import Batch
-from idiolect.nn.stored import Stored, materialise, plain
+from idiolect.nn.stored import Piece, Stored, materialise, plain
 from idiolect.nn.tape import NotRecordable
 from tests.engine.tiny import Letters
 
@@ -212,3 +215,27 @@ def hold(model: Any) -> None:
         if hasattr(module, "hold") and module.weight is not None:
             rows: Stored = plain(module.weight)
             module.hold(rows)
+
+
+def test_fused_matrices_of_several_types(lib: Any) -> None:
+    """q, k and v of different kinds become products into their own columns; gate and up share the wider kind."""
+    model = network(Llama, {**BASE, "hidden_size": 64, "intermediate_size": 96})
+    item = Scored(tuple(1 + (5 * i) % 90 for i in range(50)), 1)
+    kinds = itertools.cycle([T.Q4_0, T.Q8_0, T.Q5_1, T.F16])
+    for module in model.modules():
+        if hasattr(module, "hold") and module.weight is not None:
+            cuts = {128: (64, 32, 32), 192: (96, 96)}.get(module.weight.shape[0], (module.weight.shape[0],))
+            pieces = []
+            for part in np.split(module.weight.numpy(), np.cumsum(cuts)[:-1]):
+                kind = next(kinds)
+                data = np.ascontiguousarray(gguf.quants.quantize(part, kind)).view(np.uint8).reshape(len(part), -1)
+                pieces.append(Piece(int(kind), data))
+            module.hold(Stored(tuple(pieces), module.weight.shape[1]))
+    plan = record(model, 64)
+    assert len({m.kind for m in plan.matrices}) >= 3 and any(m.column for m in plan.matrices)
+    with torch.inference_mode():
+        every = model(Batch.pack([item.ids])).log_softmax(-1)
+    want = every[torch.arange(49), torch.tensor(item.ids[1:])].numpy()
+    (found,) = scores(model, [item])
+    assert np.abs(found - want).mean() < 0.05
+    assert np.corrcoef(found, want)[0, 1] > 0.999
