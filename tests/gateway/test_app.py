@@ -61,6 +61,8 @@ def test_a_folder_is_served_with_citations(tmp_path: Path) -> None:
             found: dict[str, Any] = reply.json()
             return found
 
+        assert app.library is not None
+        app.library.sync()  # the vectors too, which otherwise come while answers are given and change the index
         question = "When does the ferry to Holm leave?"
         answer = ask(question, idiolect={"mode": "quote"})
         cited = answer["citations"][0]
@@ -74,7 +76,6 @@ def test_a_folder_is_served_with_citations(tmp_path: Path) -> None:
         again = ask(question, idiolect={"mode": "quote"})
         assert "cache" in [n["code"] for n in again["idiolect"]["notes"]] and again["citations"] == answer["citations"]
         (docs / "boats.md").write_text(NOTES["boats.md"].replace("seven", "nine"))
-        assert app.library is not None
         app.library.sync()
         changed = ask(question, idiolect={"mode": "quote"})  # a changed document is a miss, never a stale answer
         assert "nine in the morning" in changed["choices"][0]["message"]["content"]
