@@ -19,6 +19,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from benchmarks.harness import Result, spread
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--longest", type=int, default=448, help="longest output (default %(default)s tokens)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runner", choices=["native", "torch"], default="native", help="who computes our steps")
 
 
 def run(args: argparse.Namespace) -> Result:
@@ -51,7 +53,11 @@ def run(args: argparse.Namespace) -> Result:
     torch.set_num_threads(args.threads)
     full = models.load(models.EMBEDDED_LM, dtype="float32", progress=False)
     rival = transformers_model(full, args.dtype)
-    model = full if args.dtype == "float32" else models.load(models.EMBEDDED_LM, dtype=args.dtype, progress=False)
+    model = (
+        full
+        if args.dtype == "float32"
+        else models.load(models.EMBEDDED_LM, dtype=args.dtype, packed=False, progress=False)
+    )
     load = schedule(model, args)
     total = sum(r.output for r in load)
     print(
@@ -59,7 +65,7 @@ def run(args: argparse.Namespace) -> Result:
         f"({sum(len(r.prompt) for r in load)} in all), outputs {min(r.output for r in load)}-"
         f"{max(r.output for r in load)} ({total} in all), last arrival at {load[-1].at:.1f} s, {args.dtype}"
     )
-    sides = {"ours": ours, "one by one": one_by_one, "static batch": static_batch}
+    sides = {"ours": partial(ours, runner=args.runner), "one by one": one_by_one, "static batch": static_batch}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(args.rounds):
         for name, side in sides.items():
@@ -95,7 +101,7 @@ def schedule(model: Any, args: argparse.Namespace) -> list[Request]:
     return load
 
 
-def ours(model: Any, load: list[Request]) -> float:
+def ours(model: Any, load: list[Request], runner: Any) -> float:
     from idiolect.core.call import Sampling
     from idiolect.engine import Engine, EngineConfig, Output
 
@@ -106,7 +112,8 @@ def ours(model: Any, load: list[Request]) -> float:
             assert output.finish == "length", output
             done.release()
 
-    with Engine(model, EngineConfig(memory_bytes=1 << 30)) as engine:
+    with Engine(model, EngineConfig(memory_bytes=1 << 30, runner=runner)) as engine:
+        print(f"runner: {engine.stats().runner}")
         engine.generate([load[0].prompt[:16]], Sampling(temperature=0, max_tokens=2))  # warm
         engine.forget()
         begin = time.perf_counter()
