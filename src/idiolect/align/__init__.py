@@ -1,0 +1,1 @@
+"""Learning from preferences: reward models and direct preference optimisation."""

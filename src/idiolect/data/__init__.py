@@ -1,0 +1,1 @@
+"""From files to training batches: formats, validation, loss masks, packing, order."""

@@ -1,0 +1,1 @@
+"""Weights in, weights out: quantised tensors, and export to the formats that people have."""
