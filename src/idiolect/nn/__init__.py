@@ -6,6 +6,7 @@ from idiolect.nn.batch import Batch, Paged, State, StateSpec
 from idiolect.nn.cache import Contiguous
 from idiolect.nn.embedding import Embedding
 from idiolect.nn.feedforward import FeedForward, GatedFeedForward
+from idiolect.nn.held import Held
 from idiolect.nn.linear import Linear, pack
 from idiolect.nn.norm import LayerNorm, RMSNorm
 from idiolect.nn.rope import Rope, rotate
@@ -17,6 +18,7 @@ __all__ = [
     "Embedding",
     "FeedForward",
     "GatedFeedForward",
+    "Held",
     "LayerNorm",
     "Linear",
     "Paged",

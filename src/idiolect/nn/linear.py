@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from idiolect.nn.embedding import Embedding
-from idiolect.nn.stored import Stored
+from idiolect.nn.held import Held
 from idiolect.nn.tape import Sym
 
 
@@ -30,15 +30,15 @@ class Linear(nn.Module):
         self.weight: nn.Parameter | None = nn.Parameter(torch.empty(outputs, inputs))
         self.bias: nn.Parameter | None = nn.Parameter(torch.empty(outputs)) if bias else None
         self._packed: Tensor | None = None  # opaque, oneDNN's own layout
-        self.stored: Stored | None = None  # rows as a file has them, in place of `weight`
+        self.stored: Held | None = None  # another form of the matrix, in place of `weight`
         self._tied: tuple[Embedding, ...] = ()  # a tuple, so that the embedding is not registered twice
 
-    def hold(self, stored: Stored) -> None:
-        """Serve from stored rows; the parameter goes."""
-        self.weight, self.stored = None, stored
+    def hold(self, stored: Held) -> None:
+        """Compute with a matrix in another form (a file's rows, quantised); the parameter goes."""
+        self.weight, self._packed, self.stored = None, None, stored
 
-    def rows(self) -> Stored | None:
-        """The stored rows, its own or the tied embedding's; None when the weight is floats."""
+    def rows(self) -> Held | None:
+        """The held matrix, its own or the tied embedding's; None when the weight is floats."""
         return self._tied[0].stored if self._tied else self.stored
 
     def tie(self, embedding: Embedding) -> None:
@@ -52,6 +52,9 @@ class Linear(nn.Module):
             if not torch.is_grad_enabled() or not x.requires_grad:
                 return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
             self.unpack()
+        held = self.rows()
+        if held is not None:
+            return held.matmul(x) if self.bias is None else held.matmul(x) + self.bias
         return F.linear(x, self.dense(), self.bias)
 
     def dense(self) -> Tensor:
@@ -59,7 +62,7 @@ class Linear(nn.Module):
         if self._packed is not None:
             return self._packed.to_dense()
         if self.stored is not None:
-            return self.stored.floats()
+            return self.stored.dequantise()
         return self._tied[0].dense() if self._tied else self.weight  # type: ignore[return-value]
 
     def pack(self) -> None:
@@ -98,10 +101,12 @@ class Linear(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Linear:
-        """An opaque tensor cannot be copied; the copy holds plain weights."""
+        """An opaque tensor cannot be copied: its copy is plain. A held matrix is copied in its form."""
         twin = Linear(self.inputs, self.outputs, self.bias is not None)
         if self._tied:
             twin.tie(copy.deepcopy(self._tied[0], memo))
+        elif self.stored is not None:
+            twin.hold(copy.deepcopy(self.stored, memo))
         else:
             twin.weight = nn.Parameter(self.dense().detach().clone())
         if self.bias is not None:
