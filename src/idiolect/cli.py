@@ -63,6 +63,7 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "index": ("library:index", "Read a folder now; say what was read and what failed."),
     "search": ("library:search", "Find passages without asking a model."),
     "models": ("models:app", "List, inspect and fetch models."),
+    "data": ("data:app", "Look at training data before it is used."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
     "doctor": ("doctor:doctor", "Check this machine, and say what to do about each problem."),
