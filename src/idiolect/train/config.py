@@ -57,8 +57,7 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """One of `steps` and `epochs` says how long (neither: one epoch). `batch` examples make an optimiser step, cut
-    into micro-batches of at most `micro_tokens` tokens; the cut changes memory, not the result.
+    """One of `steps` and `epochs` says how long (neither: one epoch). What a step is made of is in `data.batching`.
 
     `precision`: fp32; bf16 (weights, gradients and optimiser states); mixed (bf16 computes, fp32 masters are updated).
     `clip` bounds the global norm of the gradient (None: no bound). `validate_every` and `checkpoint_every` count
@@ -67,8 +66,6 @@ class TrainConfig:
 
     steps: int | None = None
     epochs: float | None = None
-    batch: int = 8
-    micro_tokens: int = 2048
     precision: Precision = "fp32"
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -88,7 +85,7 @@ class TrainConfig:
             raise BadInput("both steps and epochs are given", hint="give one of them; the other null", param="steps")
         if (self.steps is not None and self.steps < 1) or (self.epochs is not None and self.epochs <= 0):
             raise BadInput("there is nothing to train: steps or epochs is not positive", hint="give at least one step")
-        for name in ("batch", "micro_tokens", "log_every"):
+        for name in ("log_every",):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}", hint="give at least 1", param=name)
         for name in ("validate_every", "checkpoint_every"):

@@ -92,7 +92,7 @@ def head_parameters(model: Model) -> list[Tensor]:
 
 
 @objectives.register("lm")
-def build(model: Model, options: Mapping[str, Any]) -> LM:
+def build(model: Model, options: Mapping[str, Any], data: object = None) -> LM:
     """Next-token prediction (pretraining, SFT): weighted cross-entropy of the targets."""
     if not isinstance(model, CausalModel):
         raise BadInput(f"{model.id} is an encoder and predicts no next token", hint="choose another objective or model")
