@@ -95,6 +95,13 @@ class Linear(nn.Module):
                 self.weight = nn.Parameter(self._packed.to_dense(), requires_grad=self._learns)
             self._packed = None
 
+    def freeze(self) -> None:
+        """Let nothing of the layer's own learn, also when it gets its plain weight back."""
+        self._learns = False
+        for own in (self.weight, self.bias):
+            if own is not None:
+                own.requires_grad_(False)
+
     def train(self, mode: bool = True) -> Linear:
         if mode:
             self.unpack()
