@@ -14,7 +14,7 @@ from idiolect.core.names import did_you_mean
 from idiolect.data.assemble import DataConfig
 from idiolect.train.blank import BlankConfig
 from idiolect.train.config import TrainConfig
-from idiolect.train.packaged import PACKAGED, packaged
+from idiolect.train.shelf import PACKAGED, packaged
 
 
 @dataclass(frozen=True, slots=True)
