@@ -4,6 +4,7 @@ from idiolect.nn import sdpa as _sdpa  # noqa: F401  (registers the back end)
 from idiolect.nn.attend import attend
 from idiolect.nn.batch import Batch, Paged, State, StateSpec
 from idiolect.nn.cache import Contiguous
+from idiolect.nn.delta import Choice, Delta, routed
 from idiolect.nn.embedding import Embedding
 from idiolect.nn.feedforward import FeedForward, GatedFeedForward
 from idiolect.nn.linear import Linear, pack
@@ -13,7 +14,9 @@ from idiolect.nn.stored import Stored
 
 __all__ = [
     "Batch",
+    "Choice",
     "Contiguous",
+    "Delta",
     "Embedding",
     "FeedForward",
     "GatedFeedForward",
@@ -28,4 +31,5 @@ __all__ = [
     "attend",
     "pack",
     "rotate",
+    "routed",
 ]
