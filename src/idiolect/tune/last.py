@@ -48,6 +48,7 @@ class Copy(Piece):
                 twin.bias = nn.Parameter(layer.bias.detach().clone())
         else:
             twin = copy.deepcopy(layer)
+            twin.delta = None
         self.twin: Any = twin.requires_grad_(True)
 
     def after(self, x: Tensor, y: Tensor, layer: Any) -> Tensor:
@@ -75,7 +76,7 @@ class LastMethod(Method):
     options = LastConfig
     peft_type = "IDIOLECT_LAST"
 
-    def build(self, model: Model, config: TuneConfig, streams: Streams) -> Adapter:
+    def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: LastConfig = config.settings()
         blocks = len(getattr(model, "layers", ()))
         if options.blocks > blocks:

@@ -64,10 +64,11 @@ class PrefixMethod(Method):
     peft_type = "PREFIX_TUNING"
     prefix = ""
 
-    def build(self, model: Model, config: TuneConfig, streams: Streams) -> Adapter:
+    def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: VirtualConfig = config.settings()
         front = Prefix(decoder(model), options.tokens)
-        front.begin(decoder(model), options.ids(model, streams))
+        if streams is not None:
+            front.begin(decoder(model), options.ids(model, streams))
         return Adapter(config, front=front)
 
     def to_peft(self, model: Model, adapter: Adapter) -> dict[str, Any]:
