@@ -77,6 +77,7 @@ class Sequence:
     """
 
     __slots__ = (
+        "adapter",
         "arrival",
         "cached",
         "cancel_token",
@@ -87,6 +88,7 @@ class Sequence:
         "finish",
         "head",
         "infos",
+        "keys",
         "lane",
         "last_token_at",
         "lease",
@@ -95,6 +97,7 @@ class Sequence:
         "n_index",
         "output",
         "prompt",
+        "published",
         "sampling",
         "score_start",
         "score_top",
@@ -122,6 +125,7 @@ class Sequence:
         visible: VisibleText | None = None,
         score_start: int = 0,
         score_top: int = 0,
+        adapter: str | None = None,
     ) -> None:
         self.arrival = arrival
         self.tokens = list(ids)
@@ -131,6 +135,7 @@ class Sequence:
         self.limit = limit  # most tokens to generate
         self.seed = seed
         self.n_index = n_index
+        self.adapter = adapter  # whose weights compute it; beginnings are only shared within one
         self.lane: Lane = lane
         self.cancel_token = cancel
         self.sink = sink
@@ -142,6 +147,8 @@ class Sequence:
         self.lease = Lease()
         self.computed = 0
         self.cached = 0
+        self.published = 0  # pages that the prefix cache knows of
+        self.keys: list[bytes] = []  # names of the blocks of its tokens, as far as anybody asked
         self.counts: Tensor | None = None  # [V] how often each token was generated, for penalties
         self.seen: Tensor | None = None  # [V] bool: in the prompt or generated
         self.finish: FinishReason | None = None
