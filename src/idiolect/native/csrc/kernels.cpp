@@ -6,6 +6,8 @@
 namespace idl {
 namespace IDL_NAME {
 
+#include "dense.inl"
+
 #include "matmul.inl"
 
 #include "elementwise.inl"

@@ -120,28 +120,6 @@ static void tile_q8h(const uint8_t* w, int blocks, const int32_t* a, const float
   for (int m = 0; m < MB; m++) store(out + 16 * m, total[m]);
 }
 
-template <int KIND>
-IDL_IN F load_dense(const uint8_t* w) {
-  if (KIND == BF16) return load_b((const uint16_t*)w);
-  if (KIND == F16) return load_h((const uint16_t*)w);
-  return load((const float*)w);
-}
-
-template <int MB, int KIND>
-static void tile_dense(const uint8_t* w, int blocks, const float* a, float* out) {
-  F total[MB], other[MB];
-  for (int m = 0; m < MB; m++) total[m] = other[m] = zero();
-  const int64_t step = KIND == F32 ? 64 : 32;
-  for (int64_t k = 0; k < 32 * (int64_t)blocks; k += 2) {
-    F u = load_dense<KIND>(w + k * step), v = load_dense<KIND>(w + (k + 1) * step);
-#pragma GCC unroll 8
-    for (int m = 0; m < MB; m++) total[m] = fma(u, set1(a[k * MB + m]), total[m]);
-#pragma GCC unroll 8
-    for (int m = 0; m < MB; m++) other[m] = fma(v, set1(a[(k + 1) * MB + m]), other[m]);
-  }
-  for (int m = 0; m < MB; m++) store(out + 16 * m, add(total[m], other[m]));
-}
-
 template <int MB>
 static void tile_mb(int kind, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {
   switch (kind) {
