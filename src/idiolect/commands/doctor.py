@@ -92,6 +92,16 @@ def _ceilings() -> Finding:
     return Finding("ceilings", "ok", f"{value} ({best.threads} threads, measured with {best.by})")
 
 
+def _runner() -> Finding:
+    from idiolect.native import toolchain
+
+    try:
+        return Finding("runner", "ok", f"native kernels, {toolchain.status()}")
+    except IdiolectError as error:
+        advice = f"answers come several times as fast with native kernels: {error.hint}"
+        return Finding("runner", "note", f"torch: {error.message}", advice)
+
+
 def _processor() -> Finding:
     names: set[str] = set()
     try:

@@ -58,7 +58,8 @@ def cost_of(runner: Any, model: CausalModel) -> Cost:
     width = int(getattr(config, "dim", 0) or getattr(config, "width", 0))
     head = int(config.vocab) * width
     body = sum(matrices) - (head if head in matrices else 0)  # an untied head is one of them
-    heads, dim = getattr(config, "heads", 0), getattr(config, "head_dim", 0)
+    heads = int(getattr(config, "heads", 0))
+    dim = int(getattr(config, "head_dim", 0)) or width // max(1, heads)
     size, pair = model.dtype.itemsize, 2 * len(model.state_specs()) * heads * dim
     return Cost((body + head) * size, position, body, pair, head, quantised=False)
 
