@@ -59,6 +59,10 @@ EXAMPLES = {
     "keys": """
   idiolect keys create laptop              prints the key once
   idiolect up notes --host 0.0.0.0 --keys ~/.local/state/idiolect/keys.json""",
+    "bench": """
+  idiolect bench serve http://127.0.0.1:8017 --rate 4 --requests 200
+  idiolect bench serve --up ./Qwen3-4B --rate 2 --slo ttft=1,itl=0.1
+  idiolect bench serve http://gpu:8000 --json    any OpenAI-compatible server""",
     "doctor": """
   idiolect doctor
   idiolect doctor --json""",
@@ -74,6 +78,7 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "train": ("train:train", "Train a model by a recipe, from nothing or from open weights."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
+    "bench": ("bench:app", "Measure a server under load: latencies, throughput, goodput."),
     "doctor": ("doctor:doctor", "Check this machine, and say what to do about each problem."),
 }
 

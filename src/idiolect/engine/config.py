@@ -23,6 +23,8 @@ class EngineConfig:
     runner: Literal["auto", "torch", "native"] = "auto"  # who computes: see `engine.runner.choose`
     weights: Literal["stored", "q8", "q4"] = "stored"  # native: quantise float weights to int8 or int4 when loading
     threads: int | None = None  # native: None takes what torch takes
+    slo_ttft: float = 0.5  # seconds to the first token, and
+    slo_itl: float = 0.05  # mean seconds between tokens, within which a request counts as good in the metrics
     seed: int | None = None  # seeds requests that bring none; None: from the operating system
 
     def __post_init__(self) -> None:

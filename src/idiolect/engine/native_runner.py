@@ -17,7 +17,8 @@ from idiolect.engine.runner import Wanted, gather, pages_for
 from idiolect.engine.scheduler import Work
 from idiolect.engine.sequence import Sequence
 from idiolect.models.base import CausalModel
-from idiolect.native.library import Step, library
+from idiolect.native.library import LINEAR, Step, library
+from idiolect.native.lower import Plan
 from idiolect.native.matrices import describe
 from idiolect.native.program import Program, Team, record
 from idiolect.native.tiles import Tiles
@@ -47,7 +48,7 @@ class NativeRunner:
     def __init__(self, model: CausalModel, config: EngineConfig) -> None:
         if model.device.type != "cpu":
             raise Unavailable(f"the native runner is for the CPU, and the model is on {model.device}")
-        lib = library()
+        self._lib = lib = library()
         quantise = None if config.weights == "stored" else config.weights
         plan = record(model, min(model.context, config.context or model.context), quantise)
         pages = pages_for(config, NativeKV.bytes_per_page(plan.layers, plan.kv_heads, plan.dim, config.page_size))
@@ -83,6 +84,16 @@ class NativeRunner:
 
     def __str__(self) -> str:
         return self._name
+
+    @property
+    def plan(self) -> Plan:
+        return self._plan
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of every matrix that a step multiplies with."""
+        used = {id(op.matrix): op.matrix for op in self._plan.ops if op.matrix and op.numbers["kind"] == LINEAR}
+        return sum(int(self._lib.idl_packed_bytes(m.kind, m.outputs, m.inputs)) for m in used.values())
 
     def add(self, served: Served) -> None:
         if served.deltas:

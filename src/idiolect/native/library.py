@@ -89,6 +89,7 @@ def _load(path: str) -> Any:
         "idl_pack": (i, [i, i, p, i64, i, p, i, p]),
         "idl_unpack": (None, [i, p, i, p, i, p]),
         "idl_matmul": (None, [p, i, p, i, i, p, i, p]),
+        "idl_measure": (c.c_double, [i, i, c.c_double, p, i64]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)

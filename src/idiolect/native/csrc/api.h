@@ -74,5 +74,8 @@ int idl_pack(int kind, int type, const void* src, int64_t row_bytes, int k, cons
 void idl_unpack(int kind, const void* tiles, int k, const int32_t* rows, int n, float* out);
 // One matrix times m rows of x: for tests and measurements.
 void idl_matmul(void* team, int kind, const void* w, int n, int k, const float* x, int m, float* y);
+// A ceiling of this machine, of all threads together, measured for about `seconds`: what 0, bytes read a second from
+// `memory`; 32 or 8, multiply-adds a second of floats or bytes, from registers.
+double idl_measure(int what, int threads, double seconds, const float* memory, int64_t bytes);
 
 }

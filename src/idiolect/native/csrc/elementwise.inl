@@ -54,9 +54,22 @@ static void multiply(float* y, const float* x, int n) {
   each(y, n, [&](int j) { return mul(load(y + j), load(x + j)); });
 }
 
+// erf of values from 0 upwards, within 2e-7: formula 7.1.26 of Abramowitz and Stegun, Handbook of Mathematical Functions.
+IDL_IN F erf(F x) {
+  F t = div(set1(1.0f), fma(set1(0.3275911f), x, set1(1.0f)));
+  F p = fma(t, set1(1.061405429f), set1(-1.453152027f));
+  p = fma(p, t, set1(1.421413741f));
+  p = fma(p, t, set1(-0.284496736f));
+  p = mul(fma(p, t, set1(0.254829592f)), t);
+  return sub(set1(1.0f), mul(p, exp(sub(zero(), mul(x, x)))));
+}
+
 static void gelu(const float* x, float* y, int n, int tanh_form) {
   if (!tanh_form) {
-    for (int i = 0; i < n; i++) y[i] = 0.5f * x[i] * (1.0f + std::erf(x[i] * 0.70710678118654752f));
+    each(y, n, [&](int j) {  // 0.5 (x + |x| erf(|x| / sqrt 2))
+      F v = load(x + j), size = abs(v);
+      return mul(set1(0.5f), fma(size, erf(mul(size, set1(0.70710678118654752f))), v));
+    });
     return;
   }
   each(y, n, [&](int j) {  // 0.5 x (1 + tanh z) = x * sigmoid(2 z)

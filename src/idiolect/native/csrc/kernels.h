@@ -61,8 +61,11 @@ struct Kernels {
   void (*store_v)(uint16_t* v, const float* x, int dim);
   void (*attend)(const AttendArgs& a);
   void (*decode_row)(int kind, const uint8_t* tile, int lane, int blocks, float* y);  // one row of a tile to floats
+  float (*read_all)(const float* p, int64_t n);             // measure.inl
+  int64_t (*multiply_adds)(int bits, int64_t rounds);
 };
 
+const Kernels* kernels_in_use();  // null: none for this processor
 const Kernels* kernels_portable();
 const Kernels* kernels_avx2();
 const Kernels* kernels_avx2vnni();

@@ -68,6 +68,8 @@ static const Kernels* kernels() {
   return chosen;
 }
 
+const Kernels* kernels_in_use() { return kernels(); }
+
 template <class T>
 struct Aligned {  // 64-byte aligned and padded, so that kernels may read sixteen floats past the end
   T* p = nullptr;

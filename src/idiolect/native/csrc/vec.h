@@ -310,12 +310,12 @@ IDL_IN C full(W w) { return w; }
 IDL_IN I dot8(I acc, C w, int32_t a) { return dot(acc, w, a); }
 #endif
 
-// How many rows of activations a kernel takes through a tile at once, so that its sums stay in registers; and in how
-// many chains a dense product adds (a row's order of additions is the same whatever its company).
+// How many rows of activations a kernel takes through a tile at once, so that its sums stay in registers; and a
+// row's order of additions is the same whatever its company).
 #if defined(IDL_FEW_REGISTERS)
-constexpr int TILE_ROWS = 4, DENSE_CHAINS = 1, SCORE_ROWS = 4, VALUE_COLUMNS = 1;
+constexpr int TILE_ROWS = 4, SCORE_ROWS = 4, VALUE_COLUMNS = 1;
 #else
-constexpr int TILE_ROWS = 8, DENSE_CHAINS = 2, SCORE_ROWS = 8, VALUE_COLUMNS = 4;
+constexpr int TILE_ROWS = 8, SCORE_ROWS = 8, VALUE_COLUMNS = 4;
 #endif
 
 // e^x by range reduction to |r| <= ln2/2 and a degree-6 polynomial (relative error below 4e-7).
