@@ -195,12 +195,22 @@ def test_threads_agree(lib: Any, threads: int) -> None:
         assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("step_tokens", [9, 16, 33])
-def test_chunked_equals_whole_bit_for_bit(lib: Any, step_tokens: int) -> None:
+@pytest.mark.parametrize(("step_tokens", "kv"), [(9, "fp16"), (16, "fp16"), (33, "int8")])
+def test_chunked_equals_whole_bit_for_bit(lib: Any, step_tokens: int, kv: str) -> None:
     model = network(Llama, {**BASE, **VARIANTS["mistral window"]})
     item = Scored(tuple(1 + (5 * i * i) % 90 for i in range(120)), 1)
-    (whole,), (chunked,) = scores(model, [item], step_tokens=200), scores(model, [item], step_tokens=step_tokens)
+    (whole,) = scores(model, [item], step_tokens=200, kv=kv)
+    (chunked,) = scores(model, [item], step_tokens=step_tokens, kv=kv)
     assert np.array_equal(whole, chunked)
+
+
+@pytest.mark.parametrize("isa", ["portable", "avx2", "avx512"], indirect=True)
+@pytest.mark.parametrize("name", ["odd groups", "wide heads", "qwen2 window"])
+def test_int8_keys_and_values_stay_close(lib: Any, isa: str, name: str) -> None:
+    model = network(Llama, {**BASE, **VARIANTS[name]})
+    item = Scored(tuple(1 + (7 * i * i + 3) % 90 for i in range(70)), 1)
+    (fine,), (coarse,) = scores(model, [item]), scores(model, [item], kv="int8")
+    assert 0 < np.abs(coarse - fine).mean() < 0.02
 
 
 def test_gate_order_alternates_tiles() -> None:
