@@ -7,6 +7,8 @@ for every head and position [layers, pages, Hkv, page_size].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,9 +26,7 @@ class NativeKV(Slots):
 
     shares = True
 
-    def __init__(
-        self, layers: int, kv_heads: int, dim: int, pages: int, page_size: int, *, int8: bool = False
-    ) -> None:
+    def __init__(self, layers: int, kv_heads: int, dim: int, pages: int, page_size: int, *, int8: bool = False) -> None:
         super().__init__(pages, page_size)
         if page_size % LANES:
             raise Unavailable(f"the kernels need pages of a multiple of {LANES} tokens, not {page_size}")
@@ -67,6 +67,17 @@ class NativeKV(Slots):
             self.k[:, pb, :, :, ib] = self.k[:, pa, :, :, ia]
             for t in (self.v, *self.scales):
                 t[:, pb, :, ib] = t[:, pa, :, ia]
+
+    def write(self, slots: range | list[int], keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+        page, inside = _split(np.asarray(slots), self.page_size)
+        k, v = torch.stack(list(keys), 1).float(), torch.stack(list(values), 1).float()  # [n, L, Hkv, Dh]
+        for i, x in enumerate((k, v)):
+            if self.scales:
+                scale = x.abs().amax(-1) / 127  # [n, L, Hkv]
+                self.scales[i][:, page, :, inside] = scale
+                x.div_(scale.clamp(min=1e-30)[..., None]).round_()
+        self.k[:, page, :, :, inside] = k.to(self.k.dtype)
+        self.v[:, page, :, inside] = v.to(self.v.dtype)
 
 
 def _split(slots: np.ndarray, size: int) -> tuple[Tensor, Tensor]:

@@ -162,6 +162,8 @@ class Scheduler:
         if started:
             self.waiting[seq.lane].remove(seq)
             seq.cached = max(seq.cached, seq.computed)
+            if seq.served is not None:
+                seq.served.fill(seq, self.cache)
             insort(self.running, seq, key=_age)
         return started
 

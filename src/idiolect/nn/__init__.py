@@ -4,8 +4,10 @@ from idiolect.nn import sdpa as _sdpa  # noqa: F401  (registers the back end)
 from idiolect.nn.attend import attend
 from idiolect.nn.batch import Batch, Paged, State, StateSpec
 from idiolect.nn.cache import Contiguous
+from idiolect.nn.delta import Choice, Delta, routed
 from idiolect.nn.embedding import Embedding
 from idiolect.nn.feedforward import FeedForward, GatedFeedForward
+from idiolect.nn.held import Held
 from idiolect.nn.linear import Linear, pack
 from idiolect.nn.norm import LayerNorm, RMSNorm
 from idiolect.nn.rope import Rope, rotate
@@ -13,10 +15,13 @@ from idiolect.nn.stored import Stored
 
 __all__ = [
     "Batch",
+    "Choice",
     "Contiguous",
+    "Delta",
     "Embedding",
     "FeedForward",
     "GatedFeedForward",
+    "Held",
     "LayerNorm",
     "Linear",
     "Paged",
@@ -28,4 +33,5 @@ __all__ = [
     "attend",
     "pack",
     "rotate",
+    "routed",
 ]
