@@ -51,8 +51,9 @@ class NativeRunner:
         self._lib = lib = library()
         quantise = None if config.weights == "stored" else config.weights
         plan = record(model, min(model.context, config.context or model.context), quantise)
-        pages = pages_for(config, NativeKV.bytes_per_page(plan.layers, plan.kv_heads, plan.dim, config.page_size))
-        self.cache = NativeKV(plan.layers, plan.kv_heads, plan.dim, pages, config.page_size)
+        int8, shape = config.kv == "int8", (plan.layers, plan.kv_heads, plan.dim)
+        pages = pages_for(config, NativeKV.bytes_per_page(*shape, config.page_size, int8=int8))
+        self.cache = NativeKV(*shape, pages, config.page_size, int8=int8)
         positions = min(model.context, pages * config.page_size, config.context or model.context)
         self._team = Team(lib, config.threads or torch.get_num_threads())
         self._program = Program(lib, self._team, plan, Tiles(lib, plan.matrices), config.step_tokens, positions)
@@ -78,7 +79,7 @@ class NativeRunner:
             logits_stride=plan.width,
         )
         self._name = (
-            f"native {lib.idl_isa().decode()} {describe(plan.matrices)}, "
+            f"native {lib.idl_isa().decode()} {describe(plan.matrices)}, {'int8 kv, ' if int8 else ''}"
             f"{self._team.threads} thread{'s' if self._team.threads > 1 else ''}"
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 from idiolect.core.errors import Unavailable
 from idiolect.native.toolchain import build
 
-ABI = 2
+ABI = 3
 NORMS = {"none": 0, "rms": 1, "layer": 2}
 ACTIVATIONS = {"silu": 1, "swish": 1, "gelu": 2, "gelu_new": 3, "gelu_pytorch_tanh": 3, "relu": 4}
 STORE, ADD, LOGITS = 0, 1, 2
@@ -47,9 +47,8 @@ class Cache(c.Structure):
     """`idl_cache`: keys and values in pages."""
 
     _fields_ = [
-        *((name, c.c_int32) for name in ("page_size", "pages", "layers", "kv_heads", "dim", "reserved")),
-        ("k", c.c_void_p),
-        ("v", c.c_void_p),
+        *((name, c.c_int32) for name in ("page_size", "pages", "layers", "kv_heads", "dim", "int8")),
+        *((name, c.c_void_p) for name in ("k", "v", "k_scales", "v_scales")),
     ]
 
 

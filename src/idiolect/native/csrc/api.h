@@ -4,7 +4,7 @@
 
 extern "C" {
 
-enum { IDL_ABI = 2 };
+enum { IDL_ABI = 3 };
 
 enum idl_op_kind {
   IDL_EMBED = 1,   // out[row] = table row ids[row] (+ positions[pos[row] + first]) (+ extra row)
@@ -50,9 +50,12 @@ typedef struct {
 } idl_step;
 
 typedef struct {
-  int32_t page_size, pages, layers, kv_heads, dim, reserved;
-  uint16_t* k;  // [layers][pages][kv_heads][dim][page_size]
-  uint16_t* v;  // [layers][pages][kv_heads][page_size][dim]
+  int32_t page_size, pages, layers, kv_heads, dim;
+  int32_t int8;  // 0: fp16; 1: int8 with one scale for each position of a head
+  void* k;       // [layers][pages][kv_heads][dim][page_size]
+  void* v;       // [layers][pages][kv_heads][page_size][dim]
+  float* k_scales;  // [layers][pages][kv_heads][page_size], int8 only
+  float* v_scales;
 } idl_cache;
 
 int idl_abi(void);

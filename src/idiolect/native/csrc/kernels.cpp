@@ -20,8 +20,8 @@ static const Kernels table = {
 #define IDL_TEXT2(x) #x
 #define IDL_TEXT(x) IDL_TEXT2(x)
     IDL_TEXT(IDL_NAME), quantize, quantize_half, interleave, tile, rmsnorm, layernorm, silu,
-    relu, gelu, add_to, multiply, rope, store_k, store_v, attend, decode_row, read_all,
-    multiply_adds};
+    relu, gelu, add_to, multiply, rope, store_k, store_v, store_k8, store_v8, attend, decode_row,
+    read_all, multiply_adds};
 
 }  // namespace IDL_NAME
 
