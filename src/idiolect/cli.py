@@ -46,6 +46,9 @@ EXAMPLES = {
   idiolect models list                     what can be used, what is here
   idiolect models inspect ./model.gguf     what is in a file
   idiolect models fetch                    get the embedded models now""",
+    "export": """
+  idiolect export hf:org/model model.gguf --type q8_0     for llama.cpp
+  idiolect export model.gguf ./model --type bf16          for transformers""",
     "store": """
   idiolect store verify                    is everything still there, unchanged?
   idiolect store events --kind feedback    what people said""",
@@ -63,6 +66,7 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "index": ("library:index", "Read a folder now; say what was read and what failed."),
     "search": ("library:search", "Find passages without asking a model."),
     "models": ("models:app", "List, inspect and fetch models."),
+    "export": ("export:export", "Write a model as a GGUF file or a Hugging Face directory, and compare."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
     "doctor": ("doctor:doctor", "Check this machine, and say what to do about each problem."),
