@@ -142,7 +142,7 @@ def _put(writer: Any, data: np.ndarray) -> None:
     disk.)"""
     (file,) = writer.fout
     file.write(bytes(-file.tell() % writer.data_alignment))
-    file.write(memoryview(np.ascontiguousarray(data)).cast("B"))
+    file.write(np.ascontiguousarray(data).data)
     file.write(bytes(-file.tell() % writer.data_alignment))
 
 
