@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,24 @@ if TYPE_CHECKING:
     from idiolect.models.source import Opened, Source
     from idiolect.text.hf import HFTokenizer
     from idiolect.text.template import Template
+
+
+class Fronting(Protocol):
+    """Something learned that stands before every sequence (prefix and prompt tuning; see `tune`)."""
+
+    def hidden(self, run: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+        """[N, D] of the batch's own rows; `run` is the model without it."""
+        ...
+
+
+def with_front(hidden: Callable[[Any, Batch], Tensor]) -> Callable[[Any, Batch], Tensor]:
+    """Decorates a family's `hidden`, so that what stands in front of a sequence can be trained."""
+
+    @wraps(hidden)
+    def run(self: Model, batch: Batch) -> Tensor:
+        return hidden(self, batch) if self.front is None else self.front.hidden(partial(hidden, self), batch)
+
+    return run
 
 
 class Model(nn.Module):
@@ -39,6 +58,7 @@ class Model(nn.Module):
         super().__init__()
         self.raw = dict(raw)
         self.attention = "sdpa"
+        self.front: Any = None  # a `Fronting` module while one is trained
         self.id = str(raw.get("model_type", "model"))
         self.tokenizer: HFTokenizer = None  # type: ignore[assignment]  # a bare network has none
         self.template: Template | None = None

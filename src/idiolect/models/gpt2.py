@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from idiolect.core.errors import BadInput
-from idiolect.models.base import CausalModel, embedding, paged
+from idiolect.models.base import CausalModel, embedding, paged, with_front
 from idiolect.models.gguf_config import Metadata
 from idiolect.models.names import Rule, numbered, one
 from idiolect.nn import Batch, FeedForward, LayerNorm, Linear, StateSpec, attend
@@ -104,6 +104,7 @@ class GPT2(CausalModel):
         if c.tied:
             self.head.tie(self.embed)
 
+    @with_front
     def hidden(self, batch: Batch) -> Tensor:
         x = self.embed(batch.ids) + self.positions(batch.pos)
         for block in self.layers:

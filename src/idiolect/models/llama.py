@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from idiolect.core.errors import BadInput
-from idiolect.models.base import CausalModel, embedding, paged
+from idiolect.models.base import CausalModel, embedding, paged, with_front
 from idiolect.models.gguf_config import Metadata, rope_scaling_from_gguf
 from idiolect.models.names import Part, Rule, numbered, one
 from idiolect.nn import Batch, GatedFeedForward, Linear, RMSNorm, Rope, StateSpec, attend, rotate
@@ -170,6 +170,7 @@ class Llama(CausalModel):
         with torch.device("cpu"):
             self.rope = Rope(c.head_dim, c.theta, c.scaling, c.context)
 
+    @with_front
     def hidden(self, batch: Batch) -> Tensor:
         x = self.embed(batch.ids)
         angles = self.rope.angles(batch, x.dtype)

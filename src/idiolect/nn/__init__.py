@@ -4,6 +4,7 @@ from idiolect.nn import sdpa as _sdpa  # noqa: F401  (registers the back end)
 from idiolect.nn.attend import attend
 from idiolect.nn.batch import Batch, Paged, State, StateSpec
 from idiolect.nn.cache import Contiguous
+from idiolect.nn.delta import Choice, Delta, routed
 from idiolect.nn.embedding import Embedding
 from idiolect.nn.feedforward import FeedForward, GatedFeedForward
 from idiolect.nn.held import Held
@@ -14,7 +15,9 @@ from idiolect.nn.stored import Stored
 
 __all__ = [
     "Batch",
+    "Choice",
     "Contiguous",
+    "Delta",
     "Embedding",
     "FeedForward",
     "GatedFeedForward",
@@ -30,4 +33,5 @@ __all__ = [
     "attend",
     "pack",
     "rotate",
+    "routed",
 ]

@@ -17,6 +17,7 @@ from torch import Tensor
 from idiolect.core.registry import Registry
 from idiolect.nn import tape
 from idiolect.nn.batch import Batch
+from idiolect.nn.fronted import fronted
 
 Backend = Callable[[Tensor, Tensor, Tensor, Batch, int, float, bool, int | None, float | None], Tensor]
 backends: Registry[Backend] = Registry("attention back end")
@@ -42,10 +43,12 @@ def attend(
     """
     if isinstance(q, tape.Heads):
         return tape.attend(q, k, v, layer, scale=scale, causal=causal, window=window, softcap=softcap)
-    if batch.state is not None:
-        batch.state.extend(layer, k, v)
     if scale is None:
         scale = q.shape[-1] ** -0.5
+    if batch.front is not None:
+        return fronted(q, k, v, batch, layer, scale, window, softcap)
+    if batch.state is not None:
+        batch.state.extend(layer, k, v)
     return backends.get(backend)(q, k, v, batch, layer, scale, causal, window, softcap)
 
 

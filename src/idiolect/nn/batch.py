@@ -54,6 +54,14 @@ class State(Protocol):
         ...
 
 
+class Front(Protocol):
+    """Keys and values before a segment's own (prefix and prompt tuning while training; see nn.fronted)."""
+
+    def context(self, layer: int, segment: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor] | None:
+        """[P, Hkv, Dh] each, P the same for all segments that have any; `k`, `v` [N, Hkv, Dh] are this batch's own."""
+        ...
+
+
 @dataclass(slots=True)
 class Batch:
     """N tokens in S segments, M wanted rows.
@@ -67,6 +75,7 @@ class Batch:
     bounds: tuple[int, ...]
     state: State | None = None  # None: stateless (training, scoring)
     out: Tensor | None = None  # [M] int64 rows whose logits are wanted; None: all
+    front: Front | None = None  # keys and values that stand before each segment (a stateless batch only)
 
     @classmethod
     def pack(

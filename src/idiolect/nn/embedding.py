@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from idiolect.nn.delta import Choice, Delta
 from idiolect.nn.held import Held
 from idiolect.nn.tape import Sym
 
@@ -21,6 +22,7 @@ class Embedding(nn.Embedding):
         """The values come later: from a file, or from `Model.initialise`."""
         super().__init__(rows, dim, _weight=torch.empty(rows, dim))
         self.stored: Held | None = None
+        self.delta: Delta | Choice | None = None
 
     def hold(self, stored: Held) -> None:
         """Compute with a matrix in another form; the parameter goes."""
@@ -33,4 +35,7 @@ class Embedding(nn.Embedding):
     def forward(self, ids: Tensor) -> Tensor:
         if isinstance(ids, Sym):
             return ids.embed(self, self.embedding_dim)
+        return self.plain(ids) if self.delta is None else self.delta(ids, self)
+
+    def plain(self, ids: Tensor) -> Tensor:
         return F.embedding(ids, self.weight) if self.stored is None else self.stored.rows(ids)

@@ -6,11 +6,12 @@ trained: a gradient goes through to x, and the floats that the backward pass nee
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from idiolect.nn.frozen import frozen
 
 if TYPE_CHECKING:
     from idiolect.nn.stored import Stored
@@ -39,19 +40,6 @@ class Held(Protocol):
         ...
 
 
-class Product(torch.autograd.Function):
-    """y = x W^T with W made from its held form in each pass: no floats of W live between forward and backward."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, held: Held) -> Tensor:
-        ctx.held = held
-        return F.linear(x, held.dequantise(x.dtype))
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad @ ctx.held.dequantise(grad.dtype), None
-
-
 def product(x: Tensor, held: Held) -> Tensor:
-    """x W^T. [..., In] -> [..., Out]; the gradient to x alone."""
-    return Product.apply(x, held)
+    """x W^T, W made from its held form in each pass. [..., In] -> [..., Out]; the gradient to x alone."""
+    return frozen(x, lambda: held.dequantise(x.dtype))

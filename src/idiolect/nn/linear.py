@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from idiolect.nn.delta import Choice, Delta
 from idiolect.nn.embedding import Embedding
+from idiolect.nn.frozen import frozen
 from idiolect.nn.held import Held
 from idiolect.nn.tape import Sym
 
@@ -32,6 +34,8 @@ class Linear(nn.Module):
         self._packed: Tensor | None = None  # opaque, oneDNN's own layout
         self.stored: Held | None = None  # another form of the matrix, in place of `weight`
         self._tied: tuple[Embedding, ...] = ()  # a tuple, so that the embedding is not registered twice
+        self._learns = True  # what a plain weight gets back as `requires_grad`
+        self.delta: Delta | Choice | None = None
 
     def hold(self, stored: Held) -> None:
         """Compute with a matrix in another form (a file's rows, quantised); the parameter goes."""
@@ -48,6 +52,10 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(x, Sym):
             return x.linear(self)
+        return self.plain(x) if self.delta is None else self.delta(x, self)
+
+    def plain(self, x: Tensor) -> Tensor:
+        """The layer's own product, whatever delta it has."""
         if self._packed is not None:
             if not torch.is_grad_enabled() or not x.requires_grad:
                 return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
@@ -55,7 +63,16 @@ class Linear(nn.Module):
         held = self.rows()
         if held is not None:
             return held.matmul(x) if self.bias is None else held.matmul(x) + self.bias
+        if x.requires_grad and torch.is_grad_enabled() and self.is_frozen:
+            return frozen(x, self.dense, self.bias)
         return F.linear(x, self.dense(), self.bias)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing of the layer's own learns, so that only its input needs a gradient."""
+        weight = self._tied[0].weight if self._tied else self.weight  # None: held in another way
+        own = (weight, self.bias)
+        return not any(p is not None and p.requires_grad for p in own)
 
     def dense(self) -> Tensor:
         """The plain weight [Out, In], whichever way it is held now."""
@@ -70,6 +87,7 @@ class Linear(nn.Module):
 
         A tied layer gets a copy of its own: the embedding still needs the plain rows."""
         if self._packed is None and self.rows() is None and can_pack(self.dense()):
+            self._learns = self.dense().requires_grad
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self.dense().detach().contiguous())
             self.weight = None
 
@@ -77,8 +95,15 @@ class Linear(nn.Module):
         """Hold the plain weight again, as a parameter."""
         if self._packed is not None:
             if not self._tied:
-                self.weight = nn.Parameter(self._packed.to_dense())
+                self.weight = nn.Parameter(self._packed.to_dense(), requires_grad=self._learns)
             self._packed = None
+
+    def freeze(self) -> None:
+        """Let nothing of the layer's own learn, also when it gets its plain weight back."""
+        self._learns = False
+        for own in (self.weight, self.bias):
+            if own is not None:
+                own.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Linear:
         if mode:
@@ -108,9 +133,11 @@ class Linear(nn.Module):
         elif self.stored is not None:
             twin.hold(copy.deepcopy(self.stored, memo))
         else:
-            twin.weight = nn.Parameter(self.dense().detach().clone())
+            learns = self._learns if self._packed is not None else self.dense().requires_grad
+            twin.weight = nn.Parameter(self.dense().detach().clone(), requires_grad=learns)
         if self.bias is not None:
-            twin.bias = nn.Parameter(self.bias.detach().clone())
+            twin.bias = nn.Parameter(self.bias.detach().clone(), requires_grad=self.bias.requires_grad)
+        twin.delta = copy.deepcopy(self.delta, memo)
         memo[id(self)] = twin
         return twin.train(self.training)
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from idiolect.nn.delta import Choice, Delta
 from idiolect.nn.tape import Heads, Sym
 
 
@@ -20,10 +21,14 @@ class RMSNorm(nn.Module):
         self.eps = eps
         self.shape = (dim,)
         self.weight = nn.Parameter(torch.ones(dim))
+        self.delta: Delta | Choice | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(x, Sym | Heads):
             return x.norm(self, "rms")
+        return self.plain(x) if self.delta is None else self.delta(x, self)
+
+    def plain(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.shape, self.weight, self.eps)
 
 
@@ -36,8 +41,12 @@ class LayerNorm(nn.Module):
         self.shape = (dim,)
         self.weight = nn.Parameter(torch.ones(dim))
         self.bias = nn.Parameter(torch.zeros(dim))
+        self.delta: Delta | Choice | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(x, Sym | Heads):
             return x.norm(self, "layer")
+        return self.plain(x) if self.delta is None else self.delta(x, self)
+
+    def plain(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)

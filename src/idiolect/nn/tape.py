@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from idiolect.core.errors import IdiolectError
 from idiolect.nn.batch import Batch
+from idiolect.nn.delta import Delta
 
 ROWS = 1_000_003  # stands for the number of tokens; a prime that no model has as a width
 
@@ -24,6 +25,12 @@ class NotRecordable(IdiolectError):
     """This model does something that the recording does not know."""
 
     code = "not_recordable"
+
+
+def bare(module: Any) -> None:
+    """Refuse a layer with a delta of its own: only adapters that requests choose can be served beside a recording."""
+    if isinstance(getattr(module, "delta", None), Delta):
+        raise NotRecordable("a mounted adapter")
 
 
 class Sym:
@@ -46,14 +53,17 @@ class Sym:
     def embed(self, module: nn.Module, width: int) -> Any:
         if self.op not in ("ids", "pos"):
             raise NotRecordable("an embedding of something else than ids or positions")
+        bare(module)
         return Sym("embed" if self.op == "ids" else "positions", (self,), width, module=module, **self.attrs)
 
     def linear(self, module: Any) -> Any:
         if module.inputs != self.width:
             raise NotRecordable(f"a matrix of {module.inputs} inputs on a value of width {self.width}")
+        bare(module)
         return Sym("linear", (self,), module.outputs, module=module)
 
     def norm(self, module: nn.Module, kind: str) -> Any:
+        bare(module)
         return Sym("norm", (self,), self.width, module=module, kind=kind)
 
     def gated(self, act: str) -> Any:
