@@ -56,6 +56,11 @@ EXAMPLES = {
     "export": """
   idiolect export hf:org/model model.gguf --type q8_0     for llama.cpp
   idiolect export model.gguf ./model --type bf16          for transformers""",
+    "plan": """
+  idiolect plan 7b                                          what a size alone tells
+  idiolect plan ./model --serve --context 8192 --batch 8    memory and speed of serving
+  idiolect plan ./model --tune qlora --rank 16              memory and work of tuning
+  idiolect plan config.json --train --tokens 300b --machine h100""",
     "store": """
   idiolect store verify                    is everything still there, unchanged?
   idiolect store events --kind feedback    what people said""",
@@ -76,6 +81,7 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "data": ("data:app", "Look at training data before it is used."),
     "train": ("train:train", "Train a model by a recipe, from nothing or from open weights."),
     "export": ("export:export", "Write a model as a GGUF file or a Hugging Face directory, and compare."),
+    "plan": ("plan:plan", "Say what a model costs in bytes, FLOPs and seconds, before it is run."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
     "doctor": ("doctor:doctor", "Check this machine, and say what to do about each problem."),
