@@ -104,6 +104,15 @@ def test_matmul_is_the_product_with_the_floats(fmt: str) -> None:
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half, x.bfloat16() @ q.dequantise(torch.bfloat16).T)
     assert not list(q.parameters())
+    other = weights.quantise(normal(64, 48, seed=3), "int8")  # the floats of one product may lie where another's were
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        kept = q.matmul(x.to(dtype))
+        other.matmul(torch.ones(2, 48, dtype=dtype))
+        assert torch.equal(kept, q.matmul(x.to(dtype)))
+        assert torch.equal(q.transient(dtype), q.dequantise(dtype))
+    with torch.inference_mode():
+        q.matmul(x.half())
+    assert q.matmul(x.half()).requires_grad
 
 
 @pytest.mark.parametrize("fmt", ALL)
