@@ -46,7 +46,8 @@ def test_serving(capsys: pytest.CaptureFixture[str], config: str) -> None:
     assert found["parameters"]["total"]["value"] == 6_738_415_616
     need = found["memory of serving"]
     assert need["keys and values"]["value"] == 2 * 32 * 2048 * 32 * 4096 * 2
-    assert need["total"]["value"] == need["keys and values"]["value"] + 2 * 6_738_415_616
+    work = need["a step's work"]["value"]
+    assert need["total"]["value"] == need["keys and values"]["value"] + 2 * 6_738_415_616 + work
     work = found["work of serving on NVIDIA A100 40 GB"]
     ttft, tpot = work["TTFT"]["value"], work["TPOT, seconds per token"]["value"]
     assert tpot > 2 * 6.7e9 / 1.55e12 and work["latency, TTFT + TPOT x n"]["value"] == ttft + tpot * 256
@@ -58,7 +59,7 @@ def test_tuning_and_training(capsys: pytest.CaptureFixture[str], config: str) ->
         found = plan(capsys, config, "--tune", method, "--rank", "16")
         sizes[method] = found["memory of a training step"]["total"]["value"]
     assert found["LoRA"]["trained"]["value"] == 32 * 16 * 4 * (4096 + 4096)
-    assert sizes["full"] - sizes["lora"] > 6 * 6.7e9 and sizes["lora"] - sizes["qlora"] > 9e9
+    assert sizes["full"] - sizes["lora"] > 4 * 6.7e9 and sizes["lora"] - sizes["qlora"] > 9e9
     less = plan(capsys, config, "--train", "--checkpointing", "--tokens", "300b", "--machine", "h100")
     assert less["memory of a training step"]["total"]["value"] < sizes["full"]
     work = less["work of training on NVIDIA H100 SXM"]

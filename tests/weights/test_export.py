@@ -188,3 +188,22 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert found["format"] == "hf" and found["type"] == "f16" and found["check"]["same_ids"]
     assert cli.main(["export", str(out), str(out)]) == 2
     assert capsys.readouterr().err.startswith("idiolect: ") and out.exists()
+
+
+def test_an_adapter_is_merged_on_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from idiolect import tune
+
+    model = make("llama", tmp_path / "m")
+    mounted = tune.attach(model, tune.TuneConfig(method="lora", rank=2, targets=("q_proj", "down_proj")))
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.3, generator=torch.Generator().manual_seed(len(name)))
+    want = logits(model)
+    mounted.save(tmp_path / "adapter")
+    words = ["export", str(tmp_path / "m"), str(tmp_path / "out.gguf"), "--type", "f32", "--adapter"]
+    assert cli.main([*words, str(tmp_path / "adapter")]) == 0
+    assert "merged" in capsys.readouterr().out
+    again = models.load(tmp_path / "out.gguf", dtype="float32", progress=False, packed=False)
+    torch.testing.assert_close(logits(again), want, atol=1e-4, rtol=1e-4)
+    assert cli.main([*words, str(tmp_path / "nothing"), "--replace"]) == 2
+    assert "nothing" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -196,16 +197,22 @@ def test_gradients_pass_and_checkpointing_gives_the_same() -> None:
         torch.testing.assert_close(a, c)
 
 
-def test_no_floats_of_the_matrix_wait_for_the_backward_pass() -> None:
-    made, kept = layer("nf4", bias=False), []
+@pytest.mark.parametrize("stored", [False, True])
+def test_neither_floats_nor_input_wait_for_the_backward_pass(stored: bool) -> None:
+    made, kept = layer("q8_0" if stored else "nf4", bias=False), []
+    if stored:
+        made.hold(made.stored.as_stored())  # type: ignore[union-attr, arg-type]
 
     def note(t: Tensor) -> Tensor:
         kept.append(t)
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-        made(normal(3, 64).requires_grad_())
-    assert not kept
+        x = normal(3, 64).requires_grad_() + 1  # whose own gradient needs nothing
+        seen, y = weakref.ref(x), made(x)
+        del x
+    assert not kept and seen() is None
+    y.sum().backward()
 
 
 def test_a_tied_head_uses_the_quantised_table() -> None:

@@ -20,6 +20,7 @@ def export(
     *,
     format: Literal["hf", "gguf"] | None = None,
     type: str | None = None,
+    adapter: Path | None = None,
     replace: Annotated[bool, Parameter(negative=())] = False,
     check: bool = True,
     json: Json = False,
@@ -37,15 +38,21 @@ def export(
     type
         Of the weights. hf: f32, f16, bf16 (default: what most of the model's tensors are, f32 for a quantised one).
         gguf: those, q8_0, q4_0, q4_1 (default: q8_0).
+    adapter
+        A folder of `idiolect tune` (or peft): it is merged into the weights, and the drift is said.
     replace
         Write over what is there.
     check
         Load what was written and compare logits and tokens with the model's.
     """
-    from idiolect import models, weights
+    from idiolect import models, tune, weights
 
     kind = format or ("gguf" if out.suffix == ".gguf" else "hf")
     loaded = models.load(model, dtype="float32", packed=False, progress=not json)
+    if adapter is not None:
+        merged = str(tune.merge(tune.load(loaded, adapter)))
+        if not json:
+            print(merged)
     if kind == "gguf":
         done = weights.export_gguf(loaded, out, type or "q8_0", replace=replace, check=check)
     else:

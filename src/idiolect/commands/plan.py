@@ -37,6 +37,7 @@ def plan(
     optimiser: Literal["adamw", "muon", "sgd"] = "adamw",
     checkpointing: Flag = False,
     micro: int = 4096,
+    accumulate: int = 1,
     length: int = 1024,
     tokens: str | None = None,
     weights: str | None = None,
@@ -75,6 +76,8 @@ def plan(
         Layers are computed again in the backward pass.
     micro
         Tokens of a micro-batch.
+    accumulate
+        Micro-batches of a step.
     length
         Tokens of a training sequence.
     tokens
@@ -102,7 +105,14 @@ def plan(
     """
     on = choose(machine, flops, bandwidth, mfu, mbu)
     run = None if tokens is None else amount(tokens, "tokens")
-    for key, value in (("rank", rank), ("micro", micro), ("length", length), ("batch", batch), ("prompt", prompt)):
+    for key, value in (
+        ("rank", rank),
+        ("micro", micro),
+        ("accumulate", accumulate),
+        ("length", length),
+        ("batch", batch),
+        ("prompt", prompt),
+    ):
         if value < 1:
             raise BadInput(f"{key} is {value}", hint="give 1 or more", param=key)
     bare = SIZE.fullmatch(model)
@@ -116,15 +126,16 @@ def plan(
         method = tune or ("full" if train else None)
         if method is not None:
             how = plans.Training(
-                method,
-                precision,
-                optimiser,
-                micro,
-                min(length, micro),
-                run,
-                checkpointing,
-                Adapter(rank, targets),
-                weights or "nf4",
+                method=method,
+                precision=precision,
+                optimiser=optimiser,
+                micro=micro,
+                micros=accumulate,
+                length=min(length, micro),
+                tokens=run,
+                checkpointing=checkpointing,
+                adapter=Adapter(rank, targets),
+                weights=weights or "nf4",
             )
             sections += plans.training(shape, how, on)
         if serve or method is None:

@@ -11,6 +11,7 @@ import inspect
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
@@ -73,7 +74,7 @@ class QuantTensor(nn.Module):
 
     def matmul(self, x: Tensor) -> Tensor:
         """x W^T in x's dtype, with a gradient to x only. [..., In] -> [..., Out]."""
-        return frozen(x, lambda: self.transient(x.dtype))
+        return frozen(x, partial(self.transient, x.dtype))  # a closure over x would keep it for the backward pass
 
     def forward(self, x: Tensor) -> Tensor:
         return self.matmul(x)

@@ -16,7 +16,7 @@ from idiolect.core.plan.shape import Shape
 @dataclass(frozen=True, slots=True)
 class Serving:
     """`batch` sequences of up to `context` tokens; `prompt` of them are read before the first answer token, `answer`
-    are written. `cache` bytes a key or value."""
+    are written. `cache` bytes a key or value; `step` tokens of prompts go through the model at once."""
 
     weights: str = "bf16"
     context: int = 2048
@@ -24,17 +24,19 @@ class Serving:
     prompt: int = 512
     answer: int = 256
     cache: float = 2
+    step: int = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """`method` full, lora or qlora; `micro` tokens of a micro-batch in sequences of `length`; `tokens` of the whole
-    run (None: Chinchilla's). The base of qlora is held in `weights`."""
+    """`method` full, lora or qlora; `micro` tokens of a micro-batch in sequences of `length`, `micros` of them a step;
+    `tokens` of the whole run (None: Chinchilla's). The base of qlora is held in `weights`."""
 
     method: str = "full"
     precision: str = "bf16"
     optimiser: str = "adamw"
     micro: int = 4096
+    micros: int = 1
     length: int = 1024
     tokens: float | None = None
     checkpointing: bool = False
@@ -63,7 +65,11 @@ def _attention(s: Shape) -> float:
 def serving(s: Shape, how: Serving, on: Machine | None = None) -> list[Section]:
     held = memory.weights(s, how.weights)
     kv = memory.cache(s, how.batch, how.context, how.cache)
-    need = summed("memory of serving", [*held.lines, kv])
+    each = 4 if how.weights == "fp32" else 2
+    rows = how.batch + how.step
+    work_each = rows * (3 * s.hidden + 3 * s.dim) * each + how.batch * s.vocab * (each + 8) * s.head
+    shown = f"{rows} x (3 x {s.hidden} + 3 x {s.dim}) x {each} + {how.batch} x {s.vocab} x {each + 8}"
+    need = summed("memory of serving", [*held.lines, kv, Line("a step's work", shown, work_each, "bytes")])
     n, size = total(s), memory.width(how.weights)
     rule = Line("rule of thumb, N x M x 1.2", f"{n} x {size:g} x 1.2", rules.inference(n, size), "bytes")
     sections = [Section(need.title, (*need.lines,), need.total), Section("check", (rule,))]
@@ -93,19 +99,8 @@ def training(s: Shape, how: Training, on: Machine | None = None) -> list[Section
     full = how.method == "full"
     adapter = lora(s, how.adapter)
     assert adapter.total is not None
+    trained = [] if full else [adapter, Section("share", (_share(int(adapter.total.value), total(s)),))]
     count = total(s) if full else int(adapter.total.value)
-    each = 4 if how.precision == "fp32" else 2
-    dtype = "fp32" if how.precision == "fp32" else "bf16"
-    held = memory.weights(s, how.weights if how.method == "qlora" else dtype, dtype)
-    own = [] if full else [Line("adapter", f"{count} x {each}", count * each, "bytes")]
-    muon = total(s) - linear(s) if full else 0
-    which: dict[str, object] = {} if full else {"targets": how.adapter.targets, "rank": how.adapter.rank}
-    saved = activations.kept(s, how.micro, each, full=full, checkpointing=how.checkpointing, **which)
-    logits = activations.chunk(s, how.micro, each) if s.head else None
-    lines = [*held.lines, *own, *memory.trained(count, how.precision, how.optimiser, muon), saved]
-    need = summed("memory of a training step", [*lines, *([logits] if logits else [])])
-    plain = activations.whole(s, how.micro, each)
-    notes = Section("without chunks", (plain,)) if logits and plain.value > logits.value else None
     tokens = how.tokens if how.tokens is not None else flops.chinchilla(active(s))
     once = flops.step(s, how.length, frozen=not full, checkpointing=how.checkpointing)
     work = [
@@ -119,9 +114,47 @@ def training(s: Shape, how: Training, on: Machine | None = None) -> list[Section
             Line("tokens a second", f"{on.flops:.3g} x {on.mfu:g} / {once.value:.4g}", rate, "tokens/s"),
             Line("the run takes", f"{tokens:.4g} / {rate:.4g}", tokens / rate, "s"),
         ]
-    trained = [] if full else [adapter, Section("share", (_share(count, total(s)),))]
     title = f"work of training{'' if on is None else f' on {on.name}'}"
-    return [*trained, need, *([notes] if notes else []), Section(title, tuple(work))]
+    return [*trained, *step_memory(s, how, count), Section(title, tuple(work))]
+
+
+def step_memory(s: Shape, how: Training, count: int) -> list[Section]:
+    """Bytes of an optimiser step with `count` trained parameters: what is held all the time, and the wider of two
+    moments. At the end of the forward pass all activations are there; towards the end of the backward pass they have
+    given way to the gradients."""
+    full, each = how.method == "full", 4 if how.precision == "fp32" else 2
+    dtype = "fp32" if how.precision == "fp32" else "bf16"
+    base = memory.weights(s, how.weights if how.method == "qlora" else dtype, dtype)
+    own = [] if full else [Line("adapter", f"{count} x {each}", count * each, "bytes")]
+    gradients, *states = memory.trained(count, how.precision, how.optimiser, total(s) - linear(s) if full else 0)
+    held = summed("held all the time", [*base.lines, *own, *states])
+
+    which: dict[str, object] = {} if full else {"targets": how.adapter.targets, "rank": how.adapter.rank}
+    forward = [activations.kept(s, how.micro, each, full=full, checkpointing=how.checkpointing, **which)]
+    backward = [gradients]
+    if s.head:
+        forward.append(activations.chunk(s, how.micro, each))
+    if full and s.head:  # the head's share is taken chunk by chunk, and waits for that of the embedding
+        table = s.vocab * s.dim * each
+        forward.append(Line("gradient of the head, twice", f"2 x {s.vocab} x {s.dim} x {each}", 2 * table, "bytes"))
+        backward.append(Line("gradients of the table", f"2 x {s.vocab} x {s.dim} x {each}", 2 * table, "bytes"))
+    if how.micros > 1:
+        forward.append(gradients)
+    moments = [summed("end of the forward pass", forward), summed("end of the backward pass", backward)]
+    sizes = [m.total.value for m in moments if m.total]
+    widest = moments[sizes.index(max(sizes))]
+    assert held.total is not None
+    need = [
+        Line("held all the time", "above", held.total.value, "bytes"),
+        Line(widest.title, "the wider moment", max(sizes), "bytes"),
+    ]
+    plain = activations.whole(s, how.micro, each)
+    extra = (
+        [Section("without chunks", (plain,))]
+        if s.head and plain.value > activations.chunk(s, how.micro, each).value
+        else []
+    )
+    return [held, *moments, summed("memory of a training step", need), *extra]
 
 
 def _share(trained: int, of: int) -> Line:
