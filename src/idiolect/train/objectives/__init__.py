@@ -18,6 +18,6 @@ from idiolect.train.objective import Objective
 Builder = Callable[[Model, Mapping[str, Any], Prepared | None], Objective]
 objectives: Registry[Builder] = Registry("objective")
 
-from idiolect.train.objectives import lm as _lm  # noqa: E402, F401  (registers itself)
+from idiolect.train.objectives import classify, lm, regress  # noqa: E402, F401  (they register themselves)
 
 __all__ = ["Builder", "objectives"]
