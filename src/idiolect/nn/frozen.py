@@ -20,7 +20,14 @@ FEWEST = 32  # rows; below it the two are alike
 
 def product(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     """x w^T + bias without recording gradients. x [N, In], w [Out, In] (perhaps a transposed view)."""
-    if x.device.type == "cpu" and x.dtype == w.dtype == torch.float32 and x.ndim == 2 and x.shape[0] >= FEWEST and HAVE:
+    if (
+        x.device.type == "cpu"
+        and x.dtype == w.dtype == torch.float32
+        and x.ndim == 2
+        and x.shape[0] >= FEWEST
+        and HAVE
+        and w.is_contiguous()
+    ):
         return torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
     return F.linear(x, w, bias)
 
