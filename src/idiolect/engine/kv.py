@@ -19,7 +19,10 @@ from idiolect.nn.batch import StateSpec
 
 
 class Slots:
-    """Pages of slots: what the scheduler knows of a cache. Slot = page * page_size + offset."""
+    """Pages of slots: what the scheduler knows of a cache. Slot = page * page_size + offset. `shares`: the reader takes
+    pages wherever they lie, so that sequences may hold pages together; else each has its own, in a row if it can be."""
+
+    shares = False
 
     def __init__(self, pages: int, page_size: int) -> None:
         self.pages, self.page_size = pages, page_size
@@ -40,6 +43,10 @@ class Slots:
 
     def copy(self, source: range | list[int], target: range | list[int]) -> None:
         """Copy rows between slots of different sequences, in every layer."""
+        raise NotImplementedError
+
+    def write(self, slots: range | list[int], keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+        """Store keys and values [n, Hkv, Dh] of each layer that no token of this model computed (a learned prefix)."""
         raise NotImplementedError
 
     def move(self, old: list[int], new: list[int]) -> None:
@@ -78,6 +85,13 @@ class KVCache(Slots):
             a, b = self.index(source), self.index(target)
             for cache in (*self.k, *self.v):
                 cache[b] = cache[a] if isinstance(b, slice) else cache[a].clone()
+
+    def write(self, slots: range | list[int], keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+        with torch.inference_mode():
+            index = self.index(slots)
+            for layer, (k, v) in enumerate(zip(keys, values, strict=True)):
+                self.k[layer][index] = k.to(self.k[layer].dtype)
+                self.v[layer][index] = v.to(self.v[layer].dtype)
 
     def index(self, slots: range | list[int]) -> slice | Tensor:
         if isinstance(slots, range):
