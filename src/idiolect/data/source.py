@@ -88,10 +88,11 @@ def collate(items: Items, chosen: np.ndarray, prompt_weight: float = 0.0) -> Tra
     for item in chosen.tolist():
         segments = items.segments(item)
         known = items.reference(item)
+        asked = prompt_weight if len(segments) == 1 else 0.0  # what is compared are the responses alone
         for rank, (tokens, counted) in enumerate(segments):
             ids.append(torch.from_numpy(tokens.astype(np.int64)))
             targets.append(np.append(tokens[1:], 0).astype(np.int64))
-            weights.append(np.append(np.where(counted[1:], 1.0, prompt_weight), 0.0).astype(np.float32))
+            weights.append(np.append(np.where(counted[1:], 1.0, asked), 0.0).astype(np.float32))
             if items.labels is not None:
                 labels.append(items.labels[item])
             elif len(segments) > 1:
