@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from idiolect.core.call import Cancel, FinishReason, Sampling, TokenInfo
 from idiolect.core.errors import BadInput, ContextOverflow, IdiolectError, Overloaded
 from idiolect.core.rng import Streams
+from idiolect.engine.adapters import Adapters, Served
 from idiolect.engine.config import EngineConfig
 from idiolect.engine.metrics import EngineStats
 from idiolect.engine.pages import Pages
@@ -24,6 +26,7 @@ from idiolect.engine.scheduler import Scheduler, Work
 from idiolect.engine.sequence import Output, Scored, Sequence, Sink
 from idiolect.engine.visible import VisibleText
 from idiolect.models.base import CausalModel
+from idiolect.tune import Adapter
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,7 @@ class Core:
         self.model = model.eval()
         self.tokenizer = model.tokenizer
         self.config = config = config or EngineConfig()
+        self.adapters = Adapters(model)
         self._runner = choose(self.model, config)
         self._cache = self._runner.cache
         count = self._cache.pages
@@ -48,7 +52,7 @@ class Core:
         self._streams = Streams(config.seed) if config.seed is not None else None
         self._inbox: deque[Sequence] = deque()
         self._lock = threading.RLock()
-        self._stats = EngineStats(runner=str(self._runner))
+        self._stats = EngineStats()
         self._texts: dict[int, str] = {}
         self._score_calls = 0
         self._tidy = True  # False: some sequence was told to stop since the last look
@@ -66,17 +70,18 @@ class Core:
         n_index: int = 0,
         sink: Sink | None = None,
         bounded: bool = True,
+        adapter: str | None = None,
     ) -> Sequence:
         """Queue a generation and return at once. Its outputs come from `step` (and go to `sink`, called on the thread
         that steps). Raises `BadInput`, `ContextOverflow` when prompt and one token do not fit (a `max_tokens` that
         reaches past the context ends with finish reason `length` there), `Overloaded` when too many wait already
         (`bounded=False` waits instead)."""
         sampling = sampling or Sampling()
-        self._check(ids, sampling)
+        served = self._check(ids, sampling, adapter)
         if bounded and len(self._inbox) + len(self._scheduler.waiting["generate"]) >= self.config.max_queue:
             self._stats.rejected += 1
             raise Overloaded(f"{self.config.max_queue} requests are waiting already", hint="try again later")
-        room = self.capacity - len(ids)
+        room = self.capacity - len(ids) - (len(served.front) if served is not None else 0)
         number = next(self._arrivals)
         seed = sampling.seed
         if seed is None:
@@ -91,6 +96,8 @@ class Core:
             cancel=cancel,
             sink=sink,
             visible=VisibleText(self.tokenizer.stream(), sampling.stop),
+            adapter=served.key if served is not None else None,
+            served=served,
         )
         return self._enter(seq)
 
@@ -98,7 +105,7 @@ class Core:
         self, item: Scored, top: int = 0, *, cancel: Cancel | None = None, sink: Sink | None = None
     ) -> Sequence:
         """Queue something to score; its single output carries a `TokenInfo` for each of `ids[start:]`."""
-        self._check_scored(item)
+        served = self._check_scored(item)
         seq = Sequence(
             next(self._arrivals),
             list(item.ids),
@@ -109,6 +116,8 @@ class Core:
             sink=sink,
             score_start=item.start,
             score_top=top,
+            adapter=served.key if served is not None else None,
+            served=served,
         )
         return self._enter(seq)
 
@@ -120,15 +129,19 @@ class Core:
         self._wake()
         return seq
 
-    def _check(self, ids: list[int] | tuple[int, ...], sampling: Sampling | None) -> None:
+    def _check(
+        self, ids: list[int] | tuple[int, ...], sampling: Sampling | None, adapter: str | None = None
+    ) -> Served | None:
+        served = self.adapters.find(adapter) if adapter is not None else None
+        front = len(served.front) if served is not None else 0
         if not ids:
             raise BadInput("the prompt has no tokens", hint="give at least one", param="prompt")
         if min(ids) < 0 or max(ids) >= self._vocabulary:
             raise BadInput(f"token ids must be 0 to {self._vocabulary - 1}", hint="use this model's tokenizer")
         extra = sampling is not None
-        if len(ids) + extra > self.capacity:
+        if front + len(ids) + extra > self.capacity:
             raise ContextOverflow(
-                f"the prompt has {len(ids)} tokens, and the context holds {self.capacity}"
+                f"the prompt has {len(ids)} tokens, and the context holds {self.capacity - front}"
                 + (" with the answer" if extra else ""),
                 hint="shorten it"
                 if self.capacity == self.model.context
@@ -140,15 +153,17 @@ class Core:
                 raise BadInput(
                     f"logit_bias has token {token}", hint=f"give 0 to {self._vocabulary - 1}", param="logit_bias"
                 )
+        return served
 
-    def _check_scored(self, item: Scored) -> None:
-        self._check(item.ids, None)
+    def _check_scored(self, item: Scored) -> Served | None:
+        served = self._check(item.ids, None, item.adapter)
         if not 1 <= item.start < len(item.ids):
             raise BadInput(
                 f"start is {item.start} of {len(item.ids)} ids",
                 hint="something must come before the first scored token, and one token must be scored",
                 param="start",
             )
+        return served
 
     def cancel(self, seq: Sequence) -> None:
         """Stop a sequence: its pages are free at once, or, when a step is just computing, right after that step. Safe
@@ -254,7 +269,7 @@ class Core:
         if penalised(seq.sampling) and seq.counts is None:
             seq.counts = torch.zeros(logits.shape[1], device=logits.device)
             seq.seen = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
-            seq.seen[torch.tensor(seq.tokens, device=logits.device)] = True
+            seq.seen[torch.tensor(seq.tokens[seq.virtual :], device=logits.device)] = True
         return Row(seq.sampling, seq.seed, seq.n_index, seq.generated, seq.seen, seq.counts)
 
     def _likely(self, step: Step, chosen: Tensor) -> dict[int, Likely]:
@@ -351,6 +366,22 @@ class Core:
         if seq.sink is not None:
             seq.sink(output)
 
+    def add_adapter(self, name: str, source: str | Path | Adapter, *, any_base: bool = False) -> None:
+        """Serve an adapter (a folder, or one that was read or detached) under a name, from the next request on. Raises
+        what `tune.read` raises, and `BadInput` when the name is taken or this engine's runner cannot serve the kind."""
+        with self._lock:
+            served = self.adapters.add(name, source, any_base)
+            try:
+                self._runner.add(served)
+            except IdiolectError:
+                self.adapters.remove(name)
+                raise
+
+    def remove_adapter(self, name: str) -> None:
+        """Take no more requests for an adapter; those that run with it go on. `NotFound` with the nearest name."""
+        with self._lock:
+            self.adapters.remove(name)
+
     def forget(self) -> None:
         """Empty the prefix cache."""
         with self._lock:
@@ -362,6 +393,7 @@ class Core:
         shot = EngineStats(**{name: getattr(source, name) for name in EngineStats.__slots__})
         for name in ("queue_seconds", "ttft_seconds", "itl_seconds", "total_seconds"):
             setattr(shot, name, getattr(source, name).copy())
+        shot.runner = str(self._runner)
         cached = self._scheduler.prefix.reclaimable
         shot.pages_total, shot.page_size, shot.kv_bytes = self._pages.count, self.config.page_size, self._cache.bytes
         shot.pages_free, shot.pages_cached = self._pages.free + cached, cached

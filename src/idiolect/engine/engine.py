@@ -11,6 +11,7 @@ from typing import Any
 
 from idiolect.core.call import Cancel, Sampling, TokenInfo
 from idiolect.core.errors import Cancelled, Overloaded, Unavailable
+from idiolect.engine.adapters import Using
 from idiolect.engine.config import EngineConfig
 from idiolect.engine.core import Core
 from idiolect.engine.sequence import Output, Result, Scored, Sequence
@@ -79,17 +80,30 @@ class Engine(Core):
                 if self.idle and self._tidy and not self._closing:
                     self._news.wait()
 
+    def using(self, adapter: str) -> Using:
+        """This engine through one of its adapters."""
+        self.adapters.find(adapter)
+        return Using(self, adapter)
+
     # --------------------------------------------------------------------------------------- whole answers
 
     def generate(
-        self, prompts: list[Ids] | list[list[int]], sampling: Sampling | list[Sampling] | None = None
+        self,
+        prompts: list[Ids] | list[list[int]],
+        sampling: Sampling | list[Sampling] | None = None,
+        *,
+        adapter: str | list[str | None] | None = None,
     ) -> list[Result]:
-        """Answers to all prompts, in their order; blocks. One `sampling` for all or one each."""
+        """Answers to all prompts, in their order; blocks. One `sampling` and `adapter` for all or one each."""
+        named = adapter if isinstance(adapter, list) else [adapter] * len(prompts)
         each = sampling if isinstance(sampling, list) else [sampling or Sampling()] * len(prompts)
-        for ids, how in zip(prompts, each, strict=True):
-            self._check(ids, how)
+        for ids, how, name in zip(prompts, each, named, strict=True):
+            self._check(ids, how, name)
         inbox: queue.SimpleQueue[Output] = queue.SimpleQueue()
-        seqs = [self.submit(i, s, sink=inbox.put, bounded=False) for i, s in zip(prompts, each, strict=True)]
+        seqs = [
+            self.submit(i, s, sink=inbox.put, bounded=False, adapter=name)
+            for i, s, name in zip(prompts, each, named, strict=True)
+        ]
         parts: dict[int, list[Output]] = {seq.id: [] for seq in seqs}
         self._await(seqs, inbox, lambda output: parts[output.sequence].append(output))
         return [_fold(parts[seq.id]) for seq in seqs]
@@ -133,14 +147,20 @@ class Engine(Core):
     # --------------------------------------------------------------------------------------------- streams
 
     async def stream(
-        self, ids: Ids, sampling: Sampling | None = None, cancel: Cancel | None = None, *, n_index: int = 0
+        self,
+        ids: Ids,
+        sampling: Sampling | None = None,
+        cancel: Cancel | None = None,
+        *,
+        n_index: int = 0,
+        adapter: str | None = None,
     ) -> AsyncIterator[Output]:
         """Outputs as they come; the last one has `finish`. Starts the thread when it does not run. Leaving the loop
         early, or cancelling the task, cancels the sequence. Raises what `submit` raises, before the first output,
         and the model's error if it fails."""
         self.start()
         inbox, sink = _mailbox()
-        seq = self.submit(ids, sampling, cancel=cancel, n_index=n_index, sink=sink)
+        seq = self.submit(ids, sampling, cancel=cancel, n_index=n_index, sink=sink, adapter=adapter)
         try:
             while True:
                 output = await inbox.get()

@@ -42,6 +42,10 @@ class Slots:
         """Copy rows between slots of different sequences, in every layer."""
         raise NotImplementedError
 
+    def write(self, slots: range | list[int], keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+        """Store keys and values [n, Hkv, Dh] of each layer that no token of this model computed (a learned prefix)."""
+        raise NotImplementedError
+
     def move(self, old: list[int], new: list[int]) -> None:
         """Copy whole pages (the allocator's `Move`)."""
         size = self.page_size
@@ -78,6 +82,13 @@ class KVCache(Slots):
             a, b = self.index(source), self.index(target)
             for cache in (*self.k, *self.v):
                 cache[b] = cache[a] if isinstance(b, slice) else cache[a].clone()
+
+    def write(self, slots: range | list[int], keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+        with torch.inference_mode():
+            index = self.index(slots)
+            for layer, (k, v) in enumerate(zip(keys, values, strict=True)):
+                self.k[layer][index] = k.to(self.k[layer].dtype)
+                self.v[layer][index] = v.to(self.v[layer].dtype)
 
     def index(self, slots: range | list[int]) -> slice | Tensor:
         if isinstance(slots, range):

@@ -6,6 +6,8 @@ Hkv, page_size, Dh], both fp16: half of float32's traffic, and finer than bfloat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -53,6 +55,11 @@ class NativeKV(Slots):
             pb, ib = _split(b[whole:], size)
             self.k[:, pb, :, :, ib] = self.k[:, pa, :, :, ia]
             self.v[:, pb, :, ib] = self.v[:, pa, :, ia]
+
+    def write(self, slots: range | list[int], keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
+        page, inside = _split(np.asarray(slots), self.page_size)
+        self.k[:, page, :, :, inside] = torch.stack(list(keys), 1).half()  # [n, L, Hkv, Dh]
+        self.v[:, page, :, inside] = torch.stack(list(values), 1).half()
 
 
 def _split(slots: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idiolect.core.errors import Unavailable
+from idiolect.core.errors import BadInput, Unavailable
+from idiolect.engine.adapters import Served
 from idiolect.engine.config import EngineConfig
 from idiolect.engine.native_kv import NativeKV
 from idiolect.engine.runner import Wanted, gather, pages_for
@@ -82,6 +83,10 @@ class NativeRunner:
 
     def __str__(self) -> str:
         return self._name
+
+    def add(self, served: Served) -> None:
+        if served.deltas:
+            raise BadInput(f"the native runner serves no {served.adapter.config.method} adapters", hint="runner: torch")
 
     def run(self, work: list[Work]) -> NativeStep:
         ids, pos, bounds, last, scored = gather(work)

@@ -13,6 +13,7 @@ from typing import Protocol
 from torch import Tensor
 
 from idiolect.core.errors import BadInput, Unavailable
+from idiolect.engine.adapters import Served
 from idiolect.engine.config import EngineConfig
 from idiolect.engine.kv import Slots
 from idiolect.engine.scheduler import Work
@@ -41,6 +42,10 @@ class Runner(Protocol):
 
     @property
     def cache(self) -> Slots: ...
+
+    def add(self, served: Served) -> None:
+        """Get ready to serve an adapter. `BadInput` when this runner cannot."""
+        ...
 
     def run(self, work: list[Work]) -> Step:
         """One forward pass. The caches are extended; the caller advances `computed` when it succeeds. The logits are

@@ -157,6 +157,8 @@ class Scheduler:
         self.pages.grow(seq.lease, need, room=-(-grow // size) if grow > 0 else 0)
         self.waiting[seq.lane].remove(seq)
         self._copy_beginning(seq)
+        if seq.served is not None:
+            seq.served.fill(seq, self.cache)
         insort(self.running, seq, key=_age)
         return True
 

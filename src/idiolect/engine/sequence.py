@@ -17,6 +17,7 @@ from idiolect.engine.metrics import RequestMetrics
 from idiolect.engine.pages import Lease
 
 if TYPE_CHECKING:
+    from idiolect.engine.adapters import Served
     from idiolect.engine.visible import VisibleText
 
 Lane = Literal["generate", "score"]
@@ -64,6 +65,7 @@ class Scored:
 
     ids: tuple[int, ...] | list[int]
     start: int
+    adapter: str | None = None
 
 
 Sink = Callable[[Output], None]
@@ -77,6 +79,7 @@ class Sequence:
     """
 
     __slots__ = (
+        "adapter",
         "arrival",
         "cached",
         "cancel_token",
@@ -100,6 +103,7 @@ class Sequence:
         "score_top",
         "seed",
         "seen",
+        "served",
         "sink",
         "started_at",
         "submitted_at",
@@ -122,21 +126,25 @@ class Sequence:
         visible: VisibleText | None = None,
         score_start: int = 0,
         score_top: int = 0,
+        adapter: str | None = None,
+        served: Served | None = None,
     ) -> None:
         self.arrival = arrival
-        self.tokens = list(ids)
-        self.prompt = len(ids)
-        self.head: NDArray[np.int64] = np.asarray(ids, dtype=np.int64)  # the prompt, to compare beginnings with
+        self.served = served  # the adapter itself; its virtual tokens come before the prompt
+        self.tokens = [*served.front, *ids] if served is not None else list(ids)
+        self.prompt = len(self.tokens)
         self.sampling = sampling
         self.limit = limit  # most tokens to generate
         self.seed = seed
         self.n_index = n_index
+        self.adapter = adapter  # whose weights compute it; beginnings are only shared within one
         self.lane: Lane = lane
         self.cancel_token = cancel
         self.sink = sink
         self.visible = visible
-        self.score_start = score_start
+        self.score_start = score_start + self.virtual
         self.score_top = score_top
+        self.head: NDArray[np.int64] = self._marked(self.tokens)  # the prompt, to compare beginnings with
         self.infos: list[TokenInfo] = []  # score lane: what was found so far
         self.output: list[Output] = []
         self.lease = Lease()
@@ -178,8 +186,19 @@ class Sequence:
     def wants_stop(self) -> bool:
         return self.cancelled or (self.cancel_token is not None and self.cancel_token.cancelled)
 
+    @property
+    def virtual(self) -> int:
+        """Tokens in front of the prompt that nobody wrote."""
+        return len(self.served.front) if self.served is not None else 0
+
     def usage(self) -> Usage:
-        return Usage(self.prompt, self.generated, min(self.cached, self.prompt))
+        cached = max(0, min(self.cached, self.prompt) - self.virtual)
+        return Usage(self.prompt - self.virtual, self.generated, cached)
 
     def array(self) -> NDArray[np.int64]:
-        return self.head if len(self.tokens) == self.prompt else np.asarray(self.tokens, dtype=np.int64)
+        return self.head if len(self.tokens) == self.prompt else self._marked(self.tokens)
+
+    def _marked(self, tokens: list[int]) -> NDArray[np.int64]:
+        """Tokens that are equal only within one adapter."""
+        number = 0 if self.adapter is None else int(self.adapter.rpartition("#")[2])
+        return np.asarray(tokens, dtype=np.int64) + (number << 32)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from idiolect.engine.adapters import Served
 from idiolect.engine.config import EngineConfig
 from idiolect.engine.kv import KVCache, PagedState
 from idiolect.engine.runner import SCORE_ROWS, Wanted, gather, pages_for
@@ -14,6 +15,7 @@ from idiolect.engine.scheduler import Work
 from idiolect.engine.sequence import Sequence
 from idiolect.models.base import CausalModel
 from idiolect.nn.batch import Batch
+from idiolect.nn.delta import groups_of, routed
 
 
 class TorchStep:
@@ -24,7 +26,7 @@ class TorchStep:
     ) -> None:
         self._model, self._hidden = model, hidden
         self.choosing = [seq for seq, _ in last]
-        self.logits = model.logits(_pick(hidden, [row for _, row in last])) if last else None
+        self.logits = self._head(self.choosing, [row for _, row in last]) if last else None
         self._scored = scored
 
     def scores(self) -> Iterator[tuple[list[tuple[Sequence, int]], Tensor]]:
@@ -32,10 +34,12 @@ class TorchStep:
         rows = [(w.seq, w.first + i, target) for w in self._scored for i, target in enumerate(w.targets)]
         for begin in range(0, len(rows), SCORE_ROWS):
             part = rows[begin : begin + SCORE_ROWS]
-            yield (
-                [(seq, target) for seq, _, target in part],
-                self._model.logits(_pick(self._hidden, [row for _, row, _ in part])),
-            )
+            logits = self._head([seq for seq, _, _ in part], [row for _, row, _ in part])
+            yield [(seq, target) for seq, _, target in part], logits
+
+    def _head(self, seqs: list[Sequence], rows: list[int]) -> Tensor:
+        with routed(groups_of([seq.served for seq in seqs], None, self._hidden.device)):
+            return self._model.logits(_pick(self._hidden, rows))
 
 
 def _pick(hidden: Tensor, rows: list[int]) -> Tensor:
@@ -61,6 +65,9 @@ class TorchRunner:
         why = f" (not native: {self._reason})" if self._reason else ""
         return f"torch {self.device} {str(self.model.dtype).removeprefix('torch.')}{threads}{why}"
 
+    def add(self, served: Served) -> None:
+        """Every kind of adapter can be served here."""
+
     def run(self, work: list[Work]) -> TorchStep:
         """One forward pass. The caches are extended; the caller advances `computed` when it succeeds."""
         ids, pos, bounds, last, scored = gather(work)
@@ -74,4 +81,6 @@ class TorchRunner:
             bounds=tuple(bounds),
             state=state,
         )
-        return TorchStep(self.model, self.model.hidden(batch), last, scored)
+        with routed(groups_of([w.seq.served for w in work], [w.count for w in work], self.device)):
+            hidden = self.model.hidden(batch)
+        return TorchStep(self.model, hidden, last, scored)

@@ -19,14 +19,18 @@ from idiolect.train.shelf import PACKAGED, packaged
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Where the run begins: the weights of `source` (as `models.load` takes it), or a `blank` model."""
+    """Where the run begins: the weights of `source` (as `models.load` takes it), or a `blank` model. `quantise` holds
+    the base in a smaller format (nf4, int8, ...) under an adapter: QLoRA."""
 
     source: str | None = None
     blank: BlankConfig | None = None
+    quantise: str | None = None
 
     def __post_init__(self) -> None:
         if (self.source is None) == (self.blank is None):
             raise BadInput("give either model.source or model.blank", hint="open weights, or a model from nothing")
+        if self.quantise is not None and self.source is None:
+            raise BadInput("a blank model cannot be quantised", hint="leave model.quantise out")
 
 
 @dataclass(frozen=True, slots=True)

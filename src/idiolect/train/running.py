@@ -120,6 +120,12 @@ def open_model(recipe: Recipe) -> Model:
     mixed = recipe.train.precision != "fp32" and not (full and recipe.train.precision == "mixed")
     dtype = torch.bfloat16 if mixed else torch.float32
     loaded: Model = models.load(str(recipe.model.source), dtype=dtype, device=recipe.train.device, packed=False)
+    if recipe.model.quantise is not None:
+        if full:
+            raise BadInput("quantised weights cannot be trained themselves", hint="choose a method such as lora")
+        from idiolect import weights
+
+        weights.quantise_model(loaded, recipe.model.quantise)
     return loaded
 
 

@@ -40,12 +40,12 @@ class BottleneckConfig:
 class Bottleneck(Piece):
     """down [r, Out], up [Out, r], both with biases."""
 
-    def __init__(self, target: Target, rank: int, activation: str, kind: Any, streams: Streams) -> None:
+    def __init__(self, target: Target, rank: int, activation: str, kind: Any, streams: Streams | None) -> None:
         super().__init__()
         self.hf, out = target.parts[0].hf, target.layer.outputs
         self.names = (self.hf,)
         self.act = activations.get(activation)
-        first = torch.randn(rank, out, generator=streams.torch("down")) * 1e-2
+        first = torch.randn(rank, out, generator=(streams or Streams(0)).torch("down")) * 1e-2
         self.down = nn.Parameter(first.to(**kind))
         self.down_bias = nn.Parameter(torch.zeros(rank, **kind))
         self.up = nn.Parameter(torch.zeros(out, rank, **kind))
@@ -71,7 +71,7 @@ class BottleneckMethod(Method):
     options = BottleneckConfig
     peft_type = "IDIOLECT_BOTTLENECK"
 
-    def build(self, model: Model, config: TuneConfig, streams: Streams) -> Adapter:
+    def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: BottleneckConfig = config.settings()
         adapter = Adapter(config)
         if options.targets:
@@ -86,7 +86,7 @@ class BottleneckMethod(Method):
                     param="targets",
                 )
             adapter.deltas[target.path] = Bottleneck(
-                target, options.rank, options.activation, wide(model), streams.child(target.path)
+                target, options.rank, options.activation, wide(model), streams.child(target.path) if streams else None
             )
         return adapter
 

@@ -14,7 +14,6 @@ from idiolect.core.bundle import LINEAGE, Bundle, Parent, writing
 from idiolect.core.config import to_dict
 from idiolect.core.errors import BadInput, CorruptFile, IdiolectError, NotFound
 from idiolect.core.names import did_you_mean
-from idiolect.core.rng import Streams
 from idiolect.models.base import Model
 from idiolect.models.write import save as save_model
 from idiolect.models.write import write_json
@@ -85,7 +84,7 @@ def read(model: Model, directory: str | Path, *, any_base: bool = False) -> Adap
     try:
         config = TuneConfig(kind.name, options=kind.from_peft(model, found))
         with torch.no_grad():
-            adapter = kind.build(model, config, Streams(0))
+            adapter = kind.build(model, config, None)
     except IdiolectError as error:
         error.message = f"{folder}: {error.message}"
         raise

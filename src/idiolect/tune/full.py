@@ -30,7 +30,7 @@ class FullMethod(Method):
     options = FullConfig
     peft_type = "IDIOLECT_FULL"
 
-    def build(self, model: Model, config: TuneConfig, streams: Streams) -> Adapter:
+    def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         if holds_stored(model):
             raise BadInput(
                 "stored (quantised) weights cannot learn", hint="load the model with dtype float32, or use lora"

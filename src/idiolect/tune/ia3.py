@@ -67,7 +67,7 @@ class IA3Method(Method):
     options = IA3Config
     peft_type = "IA3"
 
-    def build(self, model: Model, config: TuneConfig, streams: Streams) -> Adapter:
+    def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: IA3Config = config.settings()
         fed = {t.path for t in resolve(model, options.inputs)} if options.inputs else set()
         apart = any(p.hf.endswith("k_proj") for t in matrices(model) for p in t.parts)

@@ -48,7 +48,8 @@ class Copy(Piece):
                 twin.bias = nn.Parameter(layer.bias.detach().clone())
         else:
             twin = copy.deepcopy(layer)
-        self.twin = twin.requires_grad_(True)
+            twin.delta = None
+        self.twin: Any = twin.requires_grad_(True)
 
     def after(self, x: Tensor, y: Tensor, layer: Any) -> Tensor:
         return self.twin(x)
@@ -75,7 +76,7 @@ class LastMethod(Method):
     options = LastConfig
     peft_type = "IDIOLECT_LAST"
 
-    def build(self, model: Model, config: TuneConfig, streams: Streams) -> Adapter:
+    def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: LastConfig = config.settings()
         blocks = len(getattr(model, "layers", ()))
         if options.blocks > blocks:
@@ -102,14 +103,11 @@ class LastMethod(Method):
     def merge(self, model: Model, adapter: Adapter) -> int:
         with torch.no_grad():
             for path, delta in adapter.deltas.items():
-                layer = model.get_submodule(path)
                 assert isinstance(delta, Copy)
-                if isinstance(layer, Linear):
-                    writable(layer).copy_(delta.twin.weight)
-                else:
-                    layer.weight.data.copy_(delta.twin.weight)  # type: ignore[union-attr, operator]
+                layer: Any = model.get_submodule(path)
+                (writable(layer) if isinstance(layer, Linear) else layer.weight.data).copy_(delta.twin.weight)
                 if getattr(layer, "bias", None) is not None:
-                    layer.bias.data.copy_(delta.twin.bias)  # type: ignore[union-attr, operator]
+                    layer.bias.data.copy_(delta.twin.bias)
         return len(adapter.deltas)
 
 

@@ -90,14 +90,14 @@ class Lora(Piece):
     def bounds(self) -> tuple[tuple[int, int], ...]:
         return tuple((p.begin, p.end) for p in self.parts)
 
-    def begin(self, layer: Linear, streams: Streams, dora: bool) -> None:
+    def begin(self, layer: Linear, streams: Streams | None, dora: bool) -> None:
         """First values: A uniform within 1/sqrt(In) (as peft), B zero, lengths those of the matrix."""
         with torch.no_grad():
-            bound = self.a.shape[1] ** -0.5
-            first = torch.rand(self.a.shape, generator=streams.torch("a")) * 2 - 1
-            self.a.copy_(first * bound)
+            if streams is not None:
+                first = torch.rand(self.a.shape, generator=streams.torch("a")) * 2 - 1
+                self.a.copy_(first * self.a.shape[1] ** -0.5)
             if dora:
-                weight = layer.dense().detach()
+                weight = layer.dense().detach() if streams is not None else self.a.new_zeros(layer.outputs, 1)
                 self.lengths = nn.ParameterList(
                     nn.Parameter(torch.linalg.vector_norm(weight[p.begin : p.end].to(self.a), dim=1))
                     for p in self.parts
@@ -167,7 +167,7 @@ class LoraMethod(Method):
     options = LoraConfig
     peft_type = "LORA"
 
-    def build(self, model: Model, config: TuneConfig, streams: Streams) -> Adapter:
+    def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: LoraConfig = config.settings()
         adapter = Adapter(config)
         for target in resolve(model, options.targets, options.layers):
@@ -175,7 +175,7 @@ class LoraMethod(Method):
             delta = Lora(
                 target.layer, target.parts, [r for r, _ in sizes], [s for _, s in sizes], options.dropout, wide(model)
             )
-            delta.begin(target.layer, streams.child(target.path), options.dora)
+            delta.begin(target.layer, streams.child(target.path) if streams else None, options.dora)
             adapter.deltas[target.path] = delta
         return adapter
 

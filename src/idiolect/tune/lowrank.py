@@ -24,7 +24,7 @@ class LowRank(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, fed: Tensor | None, layer: Linear, delta: Lora, a: Tensor, *b: Tensor) -> Tensor:
-        y = product(x, layer.dense().detach(), layer.bias)
+        y = layer.plain(x) if layer.weight is None else product(x, layer.weight, layer.bias)
         source = x if fed is None else fed
         low = F.linear(source, a.to(x.dtype))  # [N, R]
         for (begin, end), (i, j), part, scale in zip(delta.bounds, delta.spans, b, delta.scales):
@@ -57,4 +57,5 @@ class LowRank(torch.autograd.Function):
 
 def low_rank(x: Tensor, fed: Tensor, layer: Linear, delta: Lora) -> Tensor:
     """`layer` with `delta`'s updates, [N, Out]; `fed` is x, or x after dropout."""
+    layer.unpack()
     return LowRank.apply(x, None if fed is x else fed, layer, delta, delta.a, *delta.b)

@@ -79,8 +79,8 @@ class Method:
     prefix: ClassVar[str] = "base_model.model."  # of names in adapter_model.safetensors
 
     @abstractmethod
-    def build(self, model: Model, config: TuneConfig, streams: Streams) -> Adapter:
-        """The deltas with their first values, on the model's device."""
+    def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
+        """The deltas on the model's device, with their first values; without `streams` with any (a file fills them)."""
 
     @abstractmethod
     def to_peft(self, model: Model, adapter: Adapter) -> dict[str, Any]:

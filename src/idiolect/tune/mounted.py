@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 class Mounted:
     """A model's adapter. Its parameters are part of the module tree and are the only ones with `requires_grad`."""
 
-    def __init__(self, model: Model, adapter: Adapter, base: dict[str, str]) -> None:
-        self.model, self.adapter, self.base = model, adapter, base
+    def __init__(
+        self, model: Model, adapter: Adapter, base: dict[str, str], choices: dict[str, Choice | None]
+    ) -> None:
+        """`choices` are what the slots held before, for an engine that serves the same model."""
+        self.model, self.adapter, self.base, self._choices = model, adapter, base, choices
         self.on = True
 
     @property
@@ -63,8 +66,9 @@ class Mounted:
     def detach(self) -> Adapter:
         """Leave the model as it was before; the adapter lives on by itself. Nothing of the model learns any more."""
         if self.on:
-            for path in self.adapter.deltas:
-                self.model.get_submodule(path).delta = None  # type: ignore[assignment]
+            for path, choice in self._choices.items():
+                slot: Any = self.model.get_submodule(path)
+                slot.delta = choice
             self.model.front = None
             self.model.requires_grad_(False)
             self.on = False
@@ -92,9 +96,10 @@ def mount(model: Model, adapter: Adapter, base: dict[str, str] | None = None) ->
     for module in model.modules():
         if isinstance(module, Linear):
             module.freeze()
+    choices: dict[str, Choice | None] = {}
     for path, delta in adapter.deltas.items():
         slot: Any = model.get_submodule(path)
-        slot.delta = delta
+        choices[path], slot.delta = slot.delta, delta
         delta.train(model.training).requires_grad_(True)
     if adapter.front is not None:
         model.front = adapter.front.requires_grad_(True)
@@ -105,4 +110,4 @@ def mount(model: Model, adapter: Adapter, base: dict[str, str] | None = None) ->
         for name in adapter.own:
             path, _, kind = name.rpartition(".")
             getattr(model.get_submodule(path), kind).requires_grad_(True)
-    return Mounted(model, adapter, base)
+    return Mounted(model, adapter, base, choices)

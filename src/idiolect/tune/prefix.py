@@ -44,9 +44,8 @@ class Prefix(Front):
         cache = Contiguous(model.state_specs(), capacity=len(ids), dtype=model.dtype, device=model.device)
         with torch.no_grad():
             model.hidden(cache.batch([ids]))
-            both = torch.stack(
-                (torch.stack(cache.keys, 1)[0], torch.stack(cache.values, 1)[0]), 1
-            )  # [L, 2, Hkv, P, Dh]
+            keys, values = torch.cat(cache.keys), torch.cat(cache.values)  # [L, Hkv, P, Dh]
+            both = torch.stack((keys, values), 1)
             self.table.copy_(both.permute(3, 0, 1, 2, 4).reshape(self.table.shape))
 
     def hidden(self, run: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
@@ -65,10 +64,11 @@ class PrefixMethod(Method):
     peft_type = "PREFIX_TUNING"
     prefix = ""
 
-    def build(self, model: Model, config: TuneConfig, streams: Streams) -> Adapter:
+    def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: VirtualConfig = config.settings()
         front = Prefix(decoder(model), options.tokens)
-        front.begin(decoder(model), options.ids(model, streams))
+        if streams is not None:
+            front.begin(decoder(model), options.ids(model, streams))
         return Adapter(config, front=front)
 
     def to_peft(self, model: Model, adapter: Adapter) -> dict[str, Any]:

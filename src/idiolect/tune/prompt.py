@@ -81,14 +81,15 @@ class PromptMethod(Method):
     peft_type = "PROMPT_TUNING"
     prefix = ""
 
-    def build(self, model: Model, config: TuneConfig, streams: Streams) -> Adapter:
+    def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: VirtualConfig = config.settings()
         embed = getattr(decoder(model), "embed", None)
         if embed is None:
             raise BadInput(f"{model.id} has no embedding called `embed`", param="method")
         soft = SoftPrompt(embed.num_embeddings, options.tokens, embed.embedding_dim, wide(model))
-        with torch.no_grad():
-            soft.table.copy_(embed.plain(torch.tensor(options.ids(model, streams), device=model.device)))
+        if streams is not None:
+            with torch.no_grad():
+                soft.table.copy_(embed.plain(torch.tensor(options.ids(model, streams), device=model.device)))
         return Adapter(config, {"embed": soft}, Leader(embed.num_embeddings, options.tokens))
 
     def to_peft(self, model: Model, adapter: Adapter) -> dict[str, Any]:

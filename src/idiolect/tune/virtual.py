@@ -14,8 +14,8 @@ from idiolect.models.base import CausalModel, Model
 
 @dataclass(frozen=True, slots=True)
 class VirtualConfig:
-    """`tokens` virtual tokens that begin as those of `text` (repeated or cut to fit), or, without one, as random words of
-    the vocabulary (Lester et al. 2021, section 3.2, found both far better than random numbers)."""
+    """`tokens` virtual tokens that begin as those of `text` (repeated or cut to fit), or, without one, as random words
+    of the vocabulary (Lester et al. 2021, section 3.2, found both far better than random numbers)."""
 
     tokens: int = 20
     text: str | None = None

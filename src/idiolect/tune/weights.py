@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from idiolect.core.errors import BadInput
 from idiolect.models.base import Model
-from idiolect.nn import Linear
+from idiolect.nn import Embedding, Linear
 
 SAMPLE = 1024  # values of each matrix that enter the hash
 
@@ -50,18 +50,15 @@ def fingerprint(model: Model) -> dict[str, str]:
     for rule in sorted(model.rules(), key=lambda r: r.name):
         path, _, kind = rule.name.rpartition(".")
         module = model.get_submodule(path)
-        if kind == "weight" and hasattr(module, "dense"):
-            if getattr(module, "stored", None) is not None or not exact:
-                exact = False
-                continue
-            flat = module.dense().detach().reshape(-1)
-            large.update(_bytes(flat[:: max(1, flat.numel() // SAMPLE)]))
+        if isinstance(module, Linear | Embedding) and kind == "weight":
+            size = (module.outputs, module.inputs) if isinstance(module, Linear) else (module.num_embeddings,)
+            small.update(f"{rule.name} {size}".encode())
+            exact = exact and module.stored is None
+            if exact:
+                flat = module.dense().detach().reshape(-1)
+                large.update(_bytes(flat[:: max(1, flat.numel() // SAMPLE)]))
         else:
-            small.update(_bytes(getattr(module, kind).detach()))
-    shape = "/".join(
-        f"{k}={model.raw.get(k)}" for k in sorted(model.raw) if "size" in k or k.startswith(("n_", "num_"))
-    )
-    small.update(shape.encode())
+            small.update(_bytes(getattr(module, kind)))
     return {"norms": small.hexdigest(), "matrices": large.hexdigest() if exact else ""}
 
 
