@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from idiolect.align.logprobs import Responses
-from idiolect.align.pairs import need_preferences, pairs
+from idiolect.align.pairs import need_preferences, pairs, together
 from idiolect.align.reference import remember
 from idiolect.core import config
 from idiolect.core.errors import BadInput
@@ -57,6 +57,7 @@ class DPO:
 
     def __init__(self, options: DPOConfig | None = None) -> None:
         self.options = options or DPOConfig()
+        self.group = 2  # segments that only make sense together
 
     def __call__(self, model: Model, batch: TrainBatch) -> Loss:
         assert isinstance(model, CausalModel)
@@ -86,4 +87,6 @@ def build(model: Model, options: Mapping[str, Any], data: Prepared | None = None
     for items in (data.items, data.held):
         if items is not None:
             remember(model, items, cache=chosen.cache)
-    return DPO(chosen)
+    made = DPO(chosen)
+    made.group = together(data)
+    return made

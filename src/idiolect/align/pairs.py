@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,6 +48,12 @@ def pairs(batch: TrainBatch) -> Pairs:
         torch.tensor(share, dtype=torch.float32, device=device),
         len(starts),
     )
+
+
+def together(data: Prepared) -> int:
+    """How many segments a prompt has, where all have as many; more than any batch has where they differ."""
+    sizes = np.unique(np.concatenate([np.diff(t.items) for t in data.tokens]))
+    return int(sizes[0]) if len(sizes) == 1 else 1 << 30
 
 
 def need_preferences(data: Prepared | None, name: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import nn
 
-from idiolect.align.pairs import need_preferences, pairs
+from idiolect.align.pairs import need_preferences, pairs, together
 from idiolect.core import config
 from idiolect.core.errors import BadInput
 from idiolect.data.assemble import Prepared
@@ -52,6 +52,7 @@ class Reward(nn.Module):
     def __init__(self, head: Head, options: RewardConfig | None = None) -> None:
         super().__init__()
         self.head, self.options = head, options or RewardConfig()
+        self.group = 2  # segments that only make sense together
 
     def forward(self, model: Model, batch: TrainBatch) -> Loss:
         rewards = self.head(model.hidden(batch.batch), batch.batch).squeeze(-1)
@@ -76,4 +77,7 @@ def build(model: Model, options: Mapping[str, Any], data: Prepared | None = None
     """A reward model from ranked responses: a head with one output."""
     chosen = config.from_dict(RewardConfig, options, "objective")
     need_preferences(data, "a reward model")
-    return Reward(new_head(model, "reward", chosen), chosen)
+    assert data is not None
+    made = Reward(new_head(model, "reward", chosen), chosen)
+    made.group = together(data)
+    return made

@@ -65,6 +65,10 @@ class PackedSource:
         bins = best_fit(self.items.lengths[chosen].tolist(), self.batching.micro_tokens)
         return [collate(self.items, chosen[places], self.batching.prompt_weight) for places in bins]
 
+    def examples(self, step: int) -> list[str]:
+        """File and line of the examples of a step, for messages."""
+        return [self.items.place(item) for item in self.chosen(step).tolist()]
+
     def chosen(self, step: int) -> np.ndarray:
         """The numbers of the items of a step."""
         epoch, within = divmod(step, self.steps_per_epoch)
