@@ -166,6 +166,12 @@ def export(result: RunResult, recipe: Recipe) -> Path:
     if model.template is None and result.data.tokens and result.data.tokens[0].counts.format in ("chat", "preference"):
         model.template = Codec.of(model).template  # served as it was trained
     path = result.path / ("model" if full else "adapter")
+    head = getattr(result.objective, "head", None)
+    if full and head is not None:
+        from idiolect.train.headed import HeadedModel
+
+        HeadedModel(model, head).save(path, replace=True)
+        return path
     if full:
         models.save(model, path, replace=True)
     else:
