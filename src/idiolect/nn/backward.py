@@ -18,8 +18,8 @@ class RMSNormed(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        wide = x.float()
-        r = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        r = torch.linalg.vecdot(wide, wide).unsqueeze(-1).div_(x.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight, r)
         return (wide * r).mul_(weight).to(x.dtype)
 
@@ -27,7 +27,7 @@ class RMSNormed(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """dx = r (g w - x r^2 mean(g w x)); dw = sum over rows of g x r."""
         x, weight, r = ctx.saved_tensors
-        g, wide = grads[0].float(), x.float()
+        g, wide = grads[0].to(r.dtype), x.to(r.dtype)
         dx = dw = None
         if ctx.needs_input_grad[1]:
             dw = (g * wide).mul_(r).reshape(-1, x.shape[-1]).sum(0).to(weight.dtype)

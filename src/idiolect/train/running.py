@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ from idiolect.train import checkpoint, live, parallel
 from idiolect.train.blank import blank
 from idiolect.train.distributed_store import ShardedStore
 from idiolect.train.folder import Folder
+from idiolect.train.head import Head
+from idiolect.train.headed import HeadedModel, storable
 from idiolect.train.loop import Outcome, Trainer
 from idiolect.train.objective import Objective
 from idiolect.train.objectives import objectives
@@ -165,13 +167,16 @@ def export(result: RunResult, recipe: Recipe) -> Path:
     full = mounted is None or mounted.config.method == "full"
     if model.template is None and result.data.tokens and result.data.tokens[0].counts.format in ("chat", "preference"):
         model.template = Codec.of(model).template  # served as it was trained
-    path = result.path / ("model" if full else "adapter")
     head = getattr(result.objective, "head", None)
-    if full and head is not None:
-        from idiolect.train.headed import HeadedModel
+    if isinstance(head, Head) and mounted is not None and not full:
+        from idiolect.tune import merge
 
-        HeadedModel(model, head).save(path, replace=True)
-        return path
+        with suppress(BadInput):  # a prefix cannot be merged: it stays an adapter, beside its head
+            merge(mounted)
+    if isinstance(head, Head) and storable(model, head.config):
+        HeadedModel(model, head).save(result.path / "model", replace=True)
+        return result.path / "model"
+    path = result.path / ("model" if full else "adapter")
     if full:
         models.save(model, path, replace=True)
     else:
