@@ -139,7 +139,9 @@ def tell(result: RunResult) -> None:
         rows.append(("validation loss", f"{progress.best:.4f} after step {progress.best_step:,}"))
     rows += [(what, str(path)) for what, path in (("result", result.export), ("report", result.report)) if path]
     show.table(rows)
-    if result.mounted is not None and result.mounted.config.method != "full":
+    if hasattr(result.objective, "head"):
+        print(f'\nUse it from Python: idiolect.train.headed.load("{result.export}").scores([...])')
+    elif result.mounted is not None and result.mounted.config.method != "full":
         print(f"\nTalk to it: idiolect up --no-docs --adapter {result.export}")
     elif result.export is not None:
         print(f"\nTalk to it: idiolect up --no-docs --model {result.export}")
