@@ -22,6 +22,7 @@ class Planned:
 
     numbers: dict[str, Any]
     matrix: Matrix | None = None
+    layer: Any = None  # the module of a product
     vectors: dict[str, tuple[str, Any]] = field(default_factory=dict)  # slot a..d -> (how to lay out, tensor or rope)
 
 
@@ -134,9 +135,15 @@ class Lowering:
         return self._buffers[id(node)]
 
     def _op(
-        self, kind: int, *, matrix: Matrix | None = None, vectors: dict[str, Any] | None = None, **numbers: Any
+        self,
+        kind: int,
+        *,
+        matrix: Matrix | None = None,
+        layer: Any = None,
+        vectors: dict[str, Any] | None = None,
+        **numbers: Any,
     ) -> None:
-        self.ops.append(Planned({"kind": kind, **numbers}, matrix, vectors or {}))
+        self.ops.append(Planned({"kind": kind, **numbers}, matrix, layer, vectors or {}))
 
     # ------------------------------------------------------------------------------------------ the operations
 
@@ -265,6 +272,7 @@ class Lowering:
                 k=matrix.inputs,
                 column=matrix.column,
                 matrix=matrix,
+                layer=module,
                 vectors=vectors,
                 **how,
             )

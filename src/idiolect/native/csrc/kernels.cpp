@@ -12,11 +12,13 @@ namespace IDL_NAME {
 
 #include "attend.inl"
 
+#include "lowrank.inl"
+
 static const Kernels table = {
 #define IDL_TEXT2(x) #x
 #define IDL_TEXT(x) IDL_TEXT2(x)
     IDL_TEXT(IDL_NAME), quantize, quantize_half, interleave, tile, rmsnorm, layernorm, silu,
-    relu, gelu, add_to, multiply, rope, store_k, store_v, attend, decode_row};
+    relu, gelu, add_to, multiply, rope, store_k, store_v, attend, decode_row, dots, low_rank};
 
 }  // namespace IDL_NAME
 

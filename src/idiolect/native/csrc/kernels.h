@@ -61,6 +61,8 @@ struct Kernels {
   void (*store_v)(uint16_t* v, const float* x, int dim);
   void (*attend)(const AttendArgs& a);
   void (*decode_row)(int kind, const uint8_t* tile, int lane, int blocks, float* y);  // one row of a tile to floats
+  void (*dots)(const float* x, const float* a, int n, int k, float* out);          // out[j] = a[j] . x
+  void (*low_rank)(float* y, const float* b, const float* low, int n);             // y[16] += low[n] b[n][16]
 };
 
 const Kernels* kernels_portable();
