@@ -46,6 +46,13 @@ EXAMPLES = {
   idiolect models list                     what can be used, what is here
   idiolect models inspect ./model.gguf     what is in a file
   idiolect models fetch                    get the embedded models now""",
+    "train": """
+  idiolect train                                          the recipes there are
+  idiolect train gpt-shakespeare --data shakespeare.txt   a GPT from nothing, in minutes
+  idiolect train sft-lora --data chats.jsonl --out runs/mine
+  idiolect train runs/mine --resume                       go on where it was stopped
+  idiolect train sft-full -d x.jsonl --preset tiny --set train.optimiser.lr=1e-5
+  torchrun --nproc-per-node 2 -m idiolect train sft-full --data x.jsonl""",
     "store": """
   idiolect store verify                    is everything still there, unchanged?
   idiolect store events --kind feedback    what people said""",
@@ -63,6 +70,8 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "index": ("library:index", "Read a folder now; say what was read and what failed."),
     "search": ("library:search", "Find passages without asking a model."),
     "models": ("models:app", "List, inspect and fetch models."),
+    "data": ("data:app", "Look at training data before it is used."),
+    "train": ("train:train", "Train a model by a recipe, from nothing or from open weights."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
     "doctor": ("doctor:doctor", "Check this machine, and say what to do about each problem."),

@@ -51,12 +51,16 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def tensors(model: Model) -> dict[str, Tensor]:
-    """Every weight under its Hugging Face name; matrices in the CPU's own layout are made plain."""
+    """Every weight under its Hugging Face name; matrices in the CPU's own layout are made plain, quantised
+    ones floats of the model's dtype."""
     found: dict[str, Tensor] = {}
     for rule in model.rules():
         owner, _, leaf = rule.name.rpartition(".")
         module = model.get_submodule(owner)
-        value = module.dense() if isinstance(module, Linear | Embedding) and leaf == "weight" else getattr(module, leaf)
+        if isinstance(module, Linear | Embedding) and leaf == "weight":
+            value = module.dense() if module.stored is None else module.stored.dequantise(model.dtype)
+        else:
+            value = getattr(module, leaf)
         found.update(split(value.detach().cpu(), rule))
     return found
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from idiolect.native import library as lib
 from idiolect.native.matrices import Matrix, paired_matrix, plain_matrices
-from idiolect.nn.stored import Stored, plain
+from idiolect.nn.held import Held
+from idiolect.nn.stored import plain
 from idiolect.nn.tape import NotRecordable, Sym
 
 
@@ -277,9 +278,10 @@ class Lowering:
                 **how,
             )
 
-    def _matrices(self, stored: Stored | None, module: Any, layout: str) -> list[Matrix]:
+    def _matrices(self, held: Held | None, module: Any, layout: str) -> list[Matrix]:
         key = (id(module._tied[0] if getattr(module, "_tied", ()) else module), layout)
         if key not in self._made:
+            stored = None if held is None else held.as_stored()
             rows = stored if stored is not None else plain(module.dense())
             self._made[key] = (
                 [paired_matrix(rows, self.quantise)] if layout == "pair" else plain_matrices(rows, self.quantise)

@@ -7,6 +7,7 @@ from idiolect.nn.cache import Contiguous
 from idiolect.nn.delta import Choice, Delta, routed
 from idiolect.nn.embedding import Embedding
 from idiolect.nn.feedforward import FeedForward, GatedFeedForward
+from idiolect.nn.held import Held
 from idiolect.nn.linear import Linear, pack
 from idiolect.nn.norm import LayerNorm, RMSNorm
 from idiolect.nn.rope import Rope, rotate
@@ -20,6 +21,7 @@ __all__ = [
     "Embedding",
     "FeedForward",
     "GatedFeedForward",
+    "Held",
     "LayerNorm",
     "Linear",
     "Paged",

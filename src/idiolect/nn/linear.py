@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from idiolect.nn.delta import Choice, Delta
 from idiolect.nn.embedding import Embedding
 from idiolect.nn.frozen import frozen
-from idiolect.nn.stored import Stored
+from idiolect.nn.held import Held
 from idiolect.nn.tape import Sym
 
 
@@ -32,17 +32,17 @@ class Linear(nn.Module):
         self.weight: nn.Parameter | None = nn.Parameter(torch.empty(outputs, inputs))
         self.bias: nn.Parameter | None = nn.Parameter(torch.empty(outputs)) if bias else None
         self._packed: Tensor | None = None  # opaque, oneDNN's own layout
-        self.stored: Stored | None = None  # rows as a file has them, in place of `weight`
+        self.stored: Held | None = None  # another form of the matrix, in place of `weight`
         self._tied: tuple[Embedding, ...] = ()  # a tuple, so that the embedding is not registered twice
         self._learns = True  # what a plain weight gets back as `requires_grad`
         self.delta: Delta | Choice | None = None
 
-    def hold(self, stored: Stored) -> None:
-        """Serve from stored rows; the parameter goes."""
-        self.weight, self.stored = None, stored
+    def hold(self, stored: Held) -> None:
+        """Compute with a matrix in another form (a file's rows, quantised); the parameter goes."""
+        self.weight, self._packed, self.stored = None, None, stored
 
-    def rows(self) -> Stored | None:
-        """The stored rows, its own or the tied embedding's; None when the weight is floats."""
+    def rows(self) -> Held | None:
+        """The held matrix, its own or the tied embedding's; None when the weight is floats."""
         return self._tied[0].stored if self._tied else self.stored
 
     def tie(self, embedding: Embedding) -> None:
@@ -60,6 +60,9 @@ class Linear(nn.Module):
             if not torch.is_grad_enabled() or not x.requires_grad:
                 return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
             self.unpack()
+        held = self.rows()
+        if held is not None:
+            return held.matmul(x) if self.bias is None else held.matmul(x) + self.bias
         if x.requires_grad and torch.is_grad_enabled() and self.is_frozen:
             return frozen(x, self.dense, self.bias)
         return F.linear(x, self.dense(), self.bias)
@@ -76,7 +79,7 @@ class Linear(nn.Module):
         if self._packed is not None:
             return self._packed.to_dense()
         if self.stored is not None:
-            return self.stored.floats()
+            return self.stored.dequantise()
         return self._tied[0].dense() if self._tied else self.weight  # type: ignore[return-value]
 
     def pack(self) -> None:
@@ -123,10 +126,12 @@ class Linear(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Linear:
-        """An opaque tensor cannot be copied; the copy holds plain weights."""
+        """An opaque tensor cannot be copied: its copy is plain. A held matrix is copied in its form."""
         twin = Linear(self.inputs, self.outputs, self.bias is not None)
         if self._tied:
             twin.tie(copy.deepcopy(self._tied[0], memo))
+        elif self.stored is not None:
+            twin.hold(copy.deepcopy(self.stored, memo))
         else:
             learns = self._learns if self._packed is not None else self.dense().requires_grad
             twin.weight = nn.Parameter(self.dense().detach().clone(), requires_grad=learns)

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from idiolect.nn.held import product
+
 PLAIN = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16}  # ggml's type numbers
 NUMBERS = {dtype: number for number, dtype in PLAIN.items()}
 
@@ -55,7 +57,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """A matrix [Out, In] whose rows lie in pieces, one after another."""
+    """A matrix [Out, In] whose rows lie in pieces, one after another (see `nn.held`)."""
 
     pieces: tuple[Piece, ...]
     inputs: int
@@ -64,9 +66,25 @@ class Stored:
     def outputs(self) -> int:
         return sum(p.rows for p in self.pieces)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.outputs, self.inputs
+
     def floats(self) -> Tensor:
         """The matrix as float32 [Out, In]."""
         return torch.cat([p.floats() for p in self.pieces])
+
+    def dequantise(self, dtype: torch.dtype | None = None) -> Tensor:
+        return self.floats().to(dtype or torch.float32)
+
+    def matmul(self, x: Tensor) -> Tensor:
+        return product(x, self)
+
+    def as_stored(self) -> Stored:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stored:
+        return self  # nobody writes to it, and it may be a whole file
 
     def rows(self, ids: Tensor) -> Tensor:
         """Rows [..., In] of an int64 index, float32; for a matrix of one piece."""
@@ -94,5 +112,5 @@ def materialise(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def holds_stored(model: nn.Module) -> bool:
-    """Whether some layer has stored rows in place of a weight."""
-    return any(getattr(module, "stored", None) is not None for module in model.modules())
+    """Whether some layer has a file's rows in place of a weight."""
+    return any(isinstance(getattr(module, "stored", None), Stored) for module in model.modules())

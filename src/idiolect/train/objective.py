@@ -15,7 +15,7 @@ from torch import Tensor
 from idiolect.data.batch import TrainBatch
 from idiolect.models.base import Model
 
-Metric = tuple[float, float]  # (sum, weight), added up like the loss
+Metric = tuple[float | Tensor, float]  # (sum, weight), added up like the loss; a tensor is not waited for
 
 
 @dataclass(slots=True)

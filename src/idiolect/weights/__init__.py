@@ -1,1 +1,29 @@
-"""Weights in, weights out: quantised tensors, and export to the formats that people have."""
+"""Weights in another form: quantise them, and write them where other programs read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from idiolect.weights.quant import FORMATS, QuantTensor, quantise
+    from idiolect.weights.whole import Quantised, dequantise_model, quantise_model
+
+__all__ = ["FORMATS", "QuantTensor", "Quantised", "dequantise_model", "quantise", "quantise_model"]
+
+_WHERE = {  # the module of each name; none is called like a name, or its import would hide it
+    "FORMATS": "quant",
+    "QuantTensor": "quant",
+    "quantise": "quant",
+    "Quantised": "whole",
+    "dequantise_model": "whole",
+    "quantise_model": "whole",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: a command that only plans must not import torch."""
+    if name in _WHERE:
+        import importlib
+
+        return getattr(importlib.import_module(f"idiolect.weights.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
