@@ -90,11 +90,11 @@ def compiled(served: Served, model: CausalModel, plan: Plan) -> Compiled:
     layers = {id(model.get_submodule(path)): path for path in left}
     used = set()
     for i, op in enumerate(plan.ops[: plan.head]):
-        path = layers.get(id(op.layer))
+        path = layers.get(id(op.module))
         if path is None:
             continue
         used.add(path)
-        found = update(left[path], op.layer)
+        found = update(left[path], op.module)
         target = made.deltas[i]
         if found.a is not None and found.b is not None:
             target.rank = found.a.shape[0]

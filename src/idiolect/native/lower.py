@@ -23,7 +23,7 @@ class Planned:
 
     numbers: dict[str, Any]
     matrix: Matrix | None = None
-    layer: Any = None  # the module of a product
+    module: Any = None  # whose product it is
     vectors: dict[str, tuple[str, Any]] = field(default_factory=dict)  # slot a..d -> (how to lay out, tensor or rope)
 
 
@@ -140,11 +140,11 @@ class Lowering:
         kind: int,
         *,
         matrix: Matrix | None = None,
-        layer: Any = None,
+        module: Any = None,
         vectors: dict[str, Any] | None = None,
         **numbers: Any,
     ) -> None:
-        self.ops.append(Planned({"kind": kind, **numbers}, matrix, layer, vectors or {}))
+        self.ops.append(Planned({"kind": kind, **numbers}, matrix, module, vectors or {}))
 
     # ------------------------------------------------------------------------------------------ the operations
 
@@ -273,7 +273,7 @@ class Lowering:
                 k=matrix.inputs,
                 column=matrix.column,
                 matrix=matrix,
-                layer=module,
+                module=module,
                 vectors=vectors,
                 **how,
             )

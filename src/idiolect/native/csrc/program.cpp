@@ -122,6 +122,7 @@ struct Program : Job {
     }
     widest = std::max(widest, 32);
     shared = std::make_unique<Acts>(rows, widest);
+    lows.resize(team->threads());
     for (int i = 0; i < team->threads(); i++) {
       privates.push_back(std::make_unique<Acts>(1, widest));
       rowbuf.emplace_back((size_t)8 * (std::max(width, widest) + 32) + 512);
