@@ -51,7 +51,7 @@ class Core:
         self._runner = choose(self.model, config, adapters)
         self._cache = self._runner.cache
         count = self._cache.pages
-        self._pages = Pages(count, self._cache.move)
+        self._pages = Pages(count, None if self._cache.shares else self._move)
         self._scheduler = Scheduler(config, self._cache, self._pages)
         self.capacity = min(model.context, count * config.page_size, config.context or model.context)
         self._vocabulary = int(model.config.vocab)
@@ -68,6 +68,11 @@ class Core:
         self._retired: list[Served] = []  # adapters that were removed and are still in use
         for name, folder in (adapters or {}).items():
             self.add_adapter(name, folder)
+
+    def _move(self, old: list[int], new: list[int]) -> None:
+        """Pages move to a longer run: their content, and what the prefix cache knows of them."""
+        self._cache.move(old, new)
+        self._scheduler.prefix.moved(old, new)
 
     # ------------------------------------------------------------------------------------------- coming in
 
@@ -261,7 +266,9 @@ class Core:
         self._score(step)
         now = time.perf_counter()
         for item in work:
+            completes = item.completes
             self._account(item, now - begin)
+            self._scheduler.computed(item.seq, completes)
         for seq, token in zip(step.choosing, picked, strict=True):
             self._accept(seq, token, likely.get(seq.id), now)
         for item in work:
@@ -350,7 +357,6 @@ class Core:
     # ----------------------------------------------------------------------------------------- going out
 
     def _finish(self, seq: Sequence, reason: FinishReason, text: str, tokens: tuple[TokenInfo, ...]) -> None:
-        # A scored item that was itself started from a copy would only repeat what is kept already.
         self._scheduler.remove(seq, keep=seq.lane == "generate" or seq.cached == 0)
         seq.finish = reason
         seq.metrics.total = time.perf_counter() - seq.submitted_at
