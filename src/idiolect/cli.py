@@ -53,6 +53,11 @@ EXAMPLES = {
   idiolect train runs/mine --resume                       go on where it was stopped
   idiolect train sft-full -d x.jsonl --preset tiny --set train.optimiser.lr=1e-5
   torchrun --nproc-per-node 2 -m idiolect train sft-full --data x.jsonl""",
+    "tune": """
+  idiolect tune embedded chats.jsonl --out runs/mine      LoRA on the embedded model
+  idiolect tune ./Qwen3-0.6B chats.jsonl --rank 16 --targets all --quantise nf4
+  idiolect tune embedded chats.jsonl --method prefix --option tokens=30
+  idiolect up --no-docs --adapter mine=runs/mine/adapter  talk to it""",
     "store": """
   idiolect store verify                    is everything still there, unchanged?
   idiolect store events --kind feedback    what people said""",
@@ -72,6 +77,7 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "models": ("models:app", "List, inspect and fetch models."),
     "data": ("data:app", "Look at training data before it is used."),
     "train": ("train:train", "Train a model by a recipe, from nothing or from open weights."),
+    "tune": ("tune:tune", "Teach open weights your examples: an adapter, or the whole model."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
     "doctor": ("doctor:doctor", "Check this machine, and say what to do about each problem."),

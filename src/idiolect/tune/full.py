@@ -28,6 +28,7 @@ class FullMethod(Method):
     name = "full"
     options = FullConfig
     peft_type = "IDIOLECT_FULL"
+    lr = 2e-5
 
     def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         if any(getattr(module, "stored", None) is not None for module in model.modules()):
