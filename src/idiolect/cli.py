@@ -61,6 +61,11 @@ EXAMPLES = {
   idiolect plan ./model --serve --context 8192 --batch 8    memory and speed of serving
   idiolect plan ./model --tune qlora --rank 16              memory and work of tuning
   idiolect plan config.json --train --tokens 300b --machine h100""",
+    "tune": """
+  idiolect tune embedded chats.jsonl --out runs/mine      LoRA on the embedded model
+  idiolect tune ./Qwen3-0.6B chats.jsonl --rank 16 --targets all --quantise nf4
+  idiolect tune embedded chats.jsonl --method prefix --option tokens=30
+  idiolect up --no-docs --adapter mine=runs/mine/adapter  talk to it""",
     "store": """
   idiolect store verify                    is everything still there, unchanged?
   idiolect store events --kind feedback    what people said""",
@@ -86,6 +91,7 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "train": ("train:train", "Train a model by a recipe, from nothing or from open weights."),
     "export": ("export:export", "Write a model as a GGUF file or a Hugging Face directory, and compare."),
     "plan": ("plan:plan", "Say what a model costs in bytes, FLOPs and seconds, before it is run."),
+    "tune": ("tune:tune", "Teach open weights your examples: an adapter, or the whole model."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
     "bench": ("bench:app", "Measure a server under load: latencies, throughput, goodput."),

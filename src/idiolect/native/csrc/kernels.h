@@ -67,6 +67,8 @@ struct Kernels {
   void (*decode_row)(int kind, const uint8_t* tile, int lane, int blocks, float* y);  // one row of a tile to floats
   float (*read_all)(const float* p, int64_t n);             // measure.inl
   int64_t (*multiply_adds)(int bits, int64_t rounds);
+  void (*dots)(const float* x, const float* a, int n, int k, float* out);          // out[j] = a[j] . x
+  void (*low_rank)(float* y, const float* b, const float* low, int n);             // y[16] += low[n] b[n][16]
 };
 
 const Kernels* kernels_in_use();  // null: none for this processor
