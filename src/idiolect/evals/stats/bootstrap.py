@@ -76,12 +76,12 @@ def bootstrap(
     """The figure of all items with its BCa interval. `values` [n] (or [n, k] for a `statistic` of several columns);
     NaN in a row marks an item without a score: it is counted and left out. `BadInput` when nothing has a score."""
     x = np.asarray(values, dtype=np.float64)
-    scored = ~np.isnan(x.reshape(len(x), -1)).any(1) if len(x) else np.zeros(0, bool)
+    scored: NDArray[np.bool_] = ~np.isnan(x.reshape(len(x), -1)).any(axis=1) if len(x) else np.zeros(0, dtype=np.bool_)
     missing = int(len(x) - scored.sum())
     if not scored.any():
         raise BadInput(f"none of {len(x)} items has a score", hint="look at the answers: nothing could be graded")
     x = x[scored]
-    kept = None if groups is None else [g for g, ok in zip(groups, scored, strict=True) if ok]
+    kept = None if groups is None else [g for g, ok in zip(groups, scored.tolist(), strict=True) if ok]
     measure = statistic or _mean
     value = measure(x)
     units = len(x) if kept is None else len(set(kept))
