@@ -61,12 +61,21 @@ EXAMPLES = {
   idiolect plan ./model --serve --context 8192 --batch 8    memory and speed of serving
   idiolect plan ./model --tune qlora --rank 16              memory and work of tuning
   idiolect plan config.json --train --tokens 300b --machine h100""",
+    "tune": """
+  idiolect tune embedded chats.jsonl --out runs/mine      LoRA on the embedded model
+  idiolect tune ./Qwen3-0.6B chats.jsonl --rank 16 --targets all --quantise nf4
+  idiolect tune embedded chats.jsonl --method prefix --option tokens=30
+  idiolect up --no-docs --adapter mine=runs/mine/adapter  talk to it""",
     "store": """
   idiolect store verify                    is everything still there, unchanged?
   idiolect store events --kind feedback    what people said""",
     "keys": """
   idiolect keys create laptop              prints the key once
   idiolect up notes --host 0.0.0.0 --keys ~/.local/state/idiolect/keys.json""",
+    "bench": """
+  idiolect bench serve http://127.0.0.1:8017 --rate 4 --requests 200
+  idiolect bench serve --up ./Qwen3-4B --rate 2 --slo ttft=1,itl=0.1
+  idiolect bench serve http://gpu:8000 --json    any OpenAI-compatible server""",
     "doctor": """
   idiolect doctor
   idiolect doctor --json""",
@@ -82,8 +91,10 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "train": ("train:train", "Train a model by a recipe, from nothing or from open weights."),
     "export": ("export:export", "Write a model as a GGUF file or a Hugging Face directory, and compare."),
     "plan": ("plan:plan", "Say what a model costs in bytes, FLOPs and seconds, before it is run."),
+    "tune": ("tune:tune", "Teach open weights your examples: an adapter, or the whole model."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
+    "bench": ("bench:app", "Measure a server under load: latencies, throughput, goodput."),
     "doctor": ("doctor:doctor", "Check this machine, and say what to do about each problem."),
 }
 

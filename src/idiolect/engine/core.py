@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from idiolect.core.errors import BadInput, ContextOverflow, IdiolectError, Overl
 from idiolect.core.rng import Streams
 from idiolect.engine.adapters import Adapters, Served
 from idiolect.engine.config import EngineConfig
+from idiolect.engine.load import Meter, cost_of
 from idiolect.engine.metrics import EngineStats
 from idiolect.engine.pages import Pages
 from idiolect.engine.runner import Step, choose
@@ -35,16 +37,22 @@ class Core:
     """Sequences in, outputs out. `submit` and `cancel` may be called from any thread at any time; `step` runs under a
     lock, so several callers cannot disturb one another."""
 
-    def __init__(self, model: CausalModel, config: EngineConfig | None = None) -> None:
-        """Plans and reserves the memory. `BadInput` when it does not hold one page."""
+    def __init__(
+        self,
+        model: CausalModel,
+        config: EngineConfig | None = None,
+        adapters: Mapping[str, str | Path] | None = None,
+    ) -> None:
+        """Plans and reserves the memory. `BadInput` when it does not hold one page. `adapters` (folders by name) are
+        there from the beginning, and the runner is chosen so that it can serve them (see `add_adapter`)."""
         self.model = model.eval()
         self.tokenizer = model.tokenizer
         self.config = config = config or EngineConfig()
         self.adapters = Adapters(model)
-        self._runner = choose(self.model, config)
+        self._runner = choose(self.model, config, adapters)
         self._cache = self._runner.cache
         count = self._cache.pages
-        self._pages = Pages(count, self._cache.move)
+        self._pages = Pages(count, None if self._cache.shares else self._move)
         self._scheduler = Scheduler(config, self._cache, self._pages)
         self.capacity = min(model.context, count * config.page_size, config.context or model.context)
         self._vocabulary = int(model.config.vocab)
@@ -53,11 +61,21 @@ class Core:
         self._inbox: deque[Sequence] = deque()
         self._lock = threading.RLock()
         self._stats = EngineStats()
+        self._stats.slo_ttft, self._stats.slo_itl = config.slo_ttft, config.slo_itl
+        self._cost, self._meter = cost_of(self._runner, self.model), Meter()
         self._texts: dict[int, str] = {}
         self._score_calls = 0
         self._tidy = True  # False: some sequence was told to stop since the last look
         self._busy = False  # inside a step, where nothing may be taken away
         self._pending: list[Output] = []  # news since the last step
+        self._retired: list[Served] = []  # adapters that were removed and are still in use
+        for name, folder in (adapters or {}).items():
+            self.add_adapter(name, folder)
+
+    def _move(self, old: list[int], new: list[int]) -> None:
+        """Pages move to a longer run: their content, and what the prefix cache knows of them."""
+        self._cache.move(old, new)
+        self._scheduler.prefix.moved(old, new)
 
     # ------------------------------------------------------------------------------------------- coming in
 
@@ -210,6 +228,8 @@ class Core:
                 self._stats.steps += 1
                 self._stats.step_seconds += time.perf_counter() - begin
             self._tidy_up()
+            if self._retired:
+                self._retire()
             outputs, self._pending = self._pending, []
             return outputs
 
@@ -248,13 +268,24 @@ class Core:
             picked, likely = [], {}
         self._score(step)
         now = time.perf_counter()
+        self._measure(work, len(picked), now - begin)
         for item in work:
+            completes = item.completes
             self._account(item, now - begin)
+            self._scheduler.computed(item.seq, completes)
         for seq, token in zip(step.choosing, picked, strict=True):
             self._accept(seq, token, likely.get(seq.id), now)
         for item in work:
             if item.seq.lane == "score" and item.seq.todo == 0:
                 self._finish(item.seq, "stop", "", tuple(item.seq.infos))
+
+    def _measure(self, work: list[Work], chosen: int, seconds: float) -> None:
+        stats, (read, multiplied) = self._stats, self._cost.step(work, chosen)
+        prompt = sum(item.count for item in work if not item.seq.decoding)
+        stats.bytes_read += read
+        stats.multiply_adds += multiplied
+        stats.sequence_steps += len(work)
+        self._meter.add(seconds, chosen, prompt, read, multiplied, len(work))
 
     def _account(self, item: Work, seconds: float) -> None:
         seq = item.seq
@@ -338,14 +369,13 @@ class Core:
     # ----------------------------------------------------------------------------------------- going out
 
     def _finish(self, seq: Sequence, reason: FinishReason, text: str, tokens: tuple[TokenInfo, ...]) -> None:
-        # A scored item that was itself started from a copy would only repeat what is kept already.
         self._scheduler.remove(seq, keep=seq.lane == "generate" or seq.cached == 0)
         seq.finish = reason
         seq.metrics.total = time.perf_counter() - seq.submitted_at
         if reason != "cancelled":
             self._stats.finished += 1
         self._stats.tokens_cached += seq.cached
-        self._stats.observe(seq.metrics)
+        self._stats.observe(seq.metrics, reason != "cancelled")
         self._deliver(Output(seq.id, text, tokens, reason, seq.usage(), seq.metrics, None, seq.n_index), seq)
 
     def _fail(self, seqs: list[Sequence], error: Exception) -> None:
@@ -380,7 +410,15 @@ class Core:
     def remove_adapter(self, name: str) -> None:
         """Take no more requests for an adapter; those that run with it go on. `NotFound` with the nearest name."""
         with self._lock:
-            self.adapters.remove(name)
+            self._retired.append(self.adapters.remove(name))
+            self._retire()
+
+    def _retire(self) -> None:
+        """Let go of removed adapters that nobody uses any more."""
+        used = {seq.adapter for seq in (*self._inbox, *self._scheduler.everyone())}
+        for served in [one for one in self._retired if one.key not in used]:
+            self._retired.remove(served)
+            self._runner.drop(served)
 
     def forget(self) -> None:
         """Empty the prefix cache."""
@@ -391,13 +429,14 @@ class Core:
         """A snapshot of counters and gauges; does not wait for a running step."""
         source = self._stats
         shot = EngineStats(**{name: getattr(source, name) for name in EngineStats.__slots__})
-        for name in ("queue_seconds", "ttft_seconds", "itl_seconds", "total_seconds"):
+        for name in ("queue_seconds", "ttft_seconds", "itl_seconds", "total_seconds", "user_tokens_per_second"):
             setattr(shot, name, getattr(source, name).copy())
         shot.runner = str(self._runner)
         cached = self._scheduler.prefix.reclaimable
         shot.pages_total, shot.page_size, shot.kv_bytes = self._pages.count, self.config.page_size, self._cache.bytes
         shot.pages_free, shot.pages_cached = self._pages.free + cached, cached
-        shot.running = len(self._scheduler.running)
+        shot.running, shot.max_batch = len(self._scheduler.running), self.config.max_batch
+        shot.recent, shot.quantised = self._meter.recent(), self._cost.quantised
         shot.waiting = len(self._inbox) + sum(len(w) for w in self._scheduler.waiting.values())
         shot.preemptions = self._scheduler.preemptions
         return shot
