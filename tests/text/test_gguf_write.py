@@ -32,7 +32,7 @@ def tokenizer(family: str) -> HFTokenizer:
     return HFTokenizer(json.loads(tiny.spec(family)), tiny.NAMED.get(family))
 
 
-@pytest.mark.parametrize("family", ["chatml", "llama2", "mistral", "spm-gguf", "spm-gguf-noprefix"])
+@pytest.mark.parametrize("family", ["chatml", "llama2", "spm-gguf", "spm-gguf-noprefix"])
 def test_there_and_back(family: str) -> None:
     own = tokenizer(family)
     fields, _ = to_gguf(own, len(own) + 5)
@@ -43,6 +43,12 @@ def test_there_and_back(family: str) -> None:
     for text in TEXTS:
         assert again.encode(text, bos=True) == own.encode(text, bos=True), text
         assert again.encode(text, special=True) == own.encode(text, special=True), text
+
+
+def test_what_gguf_cannot_say_is_noted() -> None:
+    own = tokenizer("mistral")
+    fields, notes = to_gguf(own, len(own))
+    assert "begins with a space" in notes[0] and from_gguf(fields).encode("a b") == own.encode("a b")
 
 
 def test_what_has_no_name_is_refused() -> None:
