@@ -27,7 +27,7 @@ def findings(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
 
 def test_everything_is_looked_at(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = findings(capsys)
-    expected = {"python", "torch", "threads", "gpu", "dtype", "runner", "cpu", "cache", "state", "disk"}
+    expected = {"python", "torch", "threads", "gpu", "dtype", "runner", "ceilings", "cpu", "cache", "state", "disk"}
     assert expected | {"language model", "encoder"} == set(found)
     assert found["dtype"]["value"].split()[0] in ("float32", "bfloat16")
     assert found["runner"]["value"].startswith(("native", "torch"))

@@ -69,7 +69,27 @@ def _torch() -> list[Finding]:
     chosen = str(resolve_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
     found.append(Finding("dtype", "ok", f"{chosen} (where torch computes)"))
     found.append(_runner())
+    found.append(_ceilings())
     return found
+
+
+def _ceilings() -> Finding:
+    """Measured on the first call, and then remembered: what MBU and MFU are shares of."""
+    from idiolect.native import ceiling, toolchain
+
+    best = ceiling.known()
+    if best is None:
+        try:
+            toolchain.find()
+            if not toolchain.is_built():
+                return Finding("ceilings", "ok", "measured here once the kernels are built")
+        except IdiolectError:
+            pass  # torch measures
+        best = ceiling.measure()
+    value = f"{best.bandwidth / 1e9:.1f} GB/s read, {best.float32 / 1e9:.0f} G multiply-adds/s in float32"
+    if best.int8:
+        value += f", {best.int8 / 1e9:.0f} G in int8"
+    return Finding("ceilings", "ok", f"{value} ({best.threads} threads, measured with {best.by})")
 
 
 def _runner() -> Finding:

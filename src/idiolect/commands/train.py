@@ -141,6 +141,8 @@ def tell(result: RunResult, serve: str = "") -> None:
     show.table(rows)
     if serve:
         print(f"\nTalk to it: {serve}")
+    elif hasattr(result.objective, "head"):
+        print(f'\nUse it from Python: idiolect.train.headed.load("{result.export}").scores([...])')
     elif result.mounted is not None and result.mounted.config.method != "full":
         print(f"\nTalk to it: idiolect up --no-docs --adapter {result.export}")
     elif result.export is not None:

@@ -19,6 +19,7 @@ from idiolect.core.errors import BadInput, ContextOverflow, IdiolectError, Overl
 from idiolect.core.rng import Streams
 from idiolect.engine.adapters import Adapters, Served
 from idiolect.engine.config import EngineConfig
+from idiolect.engine.load import Meter, cost_of
 from idiolect.engine.metrics import EngineStats
 from idiolect.engine.pages import Pages
 from idiolect.engine.runner import Step, choose
@@ -60,6 +61,8 @@ class Core:
         self._inbox: deque[Sequence] = deque()
         self._lock = threading.RLock()
         self._stats = EngineStats()
+        self._stats.slo_ttft, self._stats.slo_itl = config.slo_ttft, config.slo_itl
+        self._cost, self._meter = cost_of(self._runner, self.model), Meter()
         self._texts: dict[int, str] = {}
         self._score_calls = 0
         self._tidy = True  # False: some sequence was told to stop since the last look
@@ -265,6 +268,7 @@ class Core:
             picked, likely = [], {}
         self._score(step)
         now = time.perf_counter()
+        self._measure(work, len(picked), now - begin)
         for item in work:
             completes = item.completes
             self._account(item, now - begin)
@@ -274,6 +278,14 @@ class Core:
         for item in work:
             if item.seq.lane == "score" and item.seq.todo == 0:
                 self._finish(item.seq, "stop", "", tuple(item.seq.infos))
+
+    def _measure(self, work: list[Work], chosen: int, seconds: float) -> None:
+        stats, (read, multiplied) = self._stats, self._cost.step(work, chosen)
+        prompt = sum(item.count for item in work if not item.seq.decoding)
+        stats.bytes_read += read
+        stats.multiply_adds += multiplied
+        stats.sequence_steps += len(work)
+        self._meter.add(seconds, chosen, prompt, read, multiplied, len(work))
 
     def _account(self, item: Work, seconds: float) -> None:
         seq = item.seq
@@ -363,7 +375,7 @@ class Core:
         if reason != "cancelled":
             self._stats.finished += 1
         self._stats.tokens_cached += seq.cached
-        self._stats.observe(seq.metrics)
+        self._stats.observe(seq.metrics, reason != "cancelled")
         self._deliver(Output(seq.id, text, tokens, reason, seq.usage(), seq.metrics, None, seq.n_index), seq)
 
     def _fail(self, seqs: list[Sequence], error: Exception) -> None:
@@ -417,13 +429,14 @@ class Core:
         """A snapshot of counters and gauges; does not wait for a running step."""
         source = self._stats
         shot = EngineStats(**{name: getattr(source, name) for name in EngineStats.__slots__})
-        for name in ("queue_seconds", "ttft_seconds", "itl_seconds", "total_seconds"):
+        for name in ("queue_seconds", "ttft_seconds", "itl_seconds", "total_seconds", "user_tokens_per_second"):
             setattr(shot, name, getattr(source, name).copy())
         shot.runner = str(self._runner)
         cached = self._scheduler.prefix.reclaimable
         shot.pages_total, shot.page_size, shot.kv_bytes = self._pages.count, self.config.page_size, self._cache.bytes
         shot.pages_free, shot.pages_cached = self._pages.free + cached, cached
-        shot.running = len(self._scheduler.running)
+        shot.running, shot.max_batch = len(self._scheduler.running), self.config.max_batch
+        shot.recent, shot.quantised = self._meter.recent(), self._cost.quantised
         shot.waiting = len(self._inbox) + sum(len(w) for w in self._scheduler.waiting.values())
         shot.preemptions = self._scheduler.preemptions
         return shot

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
+from idiolect.engine.load import Recent
+
 
 @dataclass(slots=True)
 class RequestMetrics:
@@ -57,6 +59,7 @@ class Histogram:
 
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+RATES = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0)
 SHORT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -74,6 +77,11 @@ class EngineStats:
     kv_bytes: int = 0
     running: int = 0
     waiting: int = 0
+    max_batch: int = 0
+    quantised: bool = False  # most products are of bytes: which ceiling of the machine counts
+    recent: Recent = field(default_factory=Recent)
+    slo_ttft: float = 0.5  # seconds: what counts as good
+    slo_itl: float = 0.05
     # counters
     requests: int = 0
     finished: int = 0
@@ -87,14 +95,30 @@ class EngineStats:
     tokens_cached: int = 0  # prompt tokens that were copied from an equal beginning instead of computed
     tokens_scored: int = 0
     preemptions: int = 0
+    good: int = 0  # finished, with a first token within `slo_ttft` and a mean inter-token latency within `slo_itl`
+    sequence_steps: int = 0  # sequences in every step, added up
+    bytes_read: float = 0.0  # weights, keys and values that the steps had to read
+    multiply_adds: float = 0.0  # that the steps had to do
     # distributions, in seconds
     queue_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     ttft_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     itl_seconds: Histogram = field(default_factory=lambda: Histogram(SHORT_SECONDS))
     total_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    user_tokens_per_second: Histogram = field(default_factory=lambda: Histogram(RATES))
 
-    def observe(self, metrics: RequestMetrics) -> None:
-        """Add a finished request's times."""
+    @property
+    def prefix_hit_rate(self) -> float:
+        """The share of prompt tokens that did not have to be computed."""
+        prompt = self.tokens_cached + self.tokens_prefilled
+        return self.tokens_cached / prompt if prompt else 0.0
+
+    def observe(self, metrics: RequestMetrics, good: bool = False) -> None:
+        """Add a finished request's times. `good`: it ended by itself, so that it may count into the goodput."""
+        rate = metrics.tokens_per_second
+        if rate is not None:
+            self.user_tokens_per_second.add(rate)
+        if good and metrics.ttft is not None and metrics.ttft <= self.slo_ttft:
+            self.good += not metrics.itl or sum(metrics.itl) <= self.slo_itl * len(metrics.itl)
         self.queue_seconds.add(metrics.queue)
         self.total_seconds.add(metrics.total)
         if metrics.ttft is not None:

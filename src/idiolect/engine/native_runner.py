@@ -18,7 +18,8 @@ from idiolect.engine.runner import Wanted, gather, pages_for
 from idiolect.engine.scheduler import Work
 from idiolect.engine.sequence import Sequence
 from idiolect.models.base import CausalModel
-from idiolect.native.library import Step, library
+from idiolect.native.library import LINEAR, Step, library
+from idiolect.native.lower import Plan
 from idiolect.native.matrices import describe
 from idiolect.native.program import Program, Team, record
 from idiolect.native.tiles import Tiles
@@ -48,11 +49,12 @@ class NativeRunner:
     def __init__(self, model: CausalModel, config: EngineConfig) -> None:
         if model.device.type != "cpu":
             raise Unavailable(f"the native runner is for the CPU, and the model is on {model.device}")
-        lib = library()
+        self._lib = lib = library()
         quantise = None if config.weights == "stored" else config.weights
         plan = record(model, min(model.context, config.context or model.context), quantise)
-        pages = pages_for(config, NativeKV.bytes_per_page(plan.layers, plan.kv_heads, plan.dim, config.page_size))
-        self.cache = NativeKV(plan.layers, plan.kv_heads, plan.dim, pages, config.page_size)
+        int8, shape = config.kv == "int8", (plan.layers, plan.kv_heads, plan.dim)
+        pages = pages_for(config, NativeKV.bytes_per_page(*shape, config.page_size, int8=int8))
+        self.cache = NativeKV(*shape, pages, config.page_size, int8=int8)
         positions = min(model.context, pages * config.page_size, config.context or model.context)
         self._team = Team(lib, config.threads or torch.get_num_threads())
         self._program = Program(lib, self._team, plan, Tiles(lib, plan.matrices), config.step_tokens, positions)
@@ -81,12 +83,22 @@ class NativeRunner:
             vocabulary=int(model.config.vocab),
         )
         self._name = (
-            f"native {lib.idl_isa().decode()} {describe(plan.matrices)}, "
+            f"native {lib.idl_isa().decode()} {describe(plan.matrices)}, {'int8 kv, ' if int8 else ''}"
             f"{self._team.threads} thread{'s' if self._team.threads > 1 else ''}"
         )
 
     def __str__(self) -> str:
         return self._name
+
+    @property
+    def plan(self) -> Plan:
+        return self._plan
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of every matrix that a step multiplies with."""
+        used = {id(op.matrix): op.matrix for op in self._plan.ops if op.matrix and op.numbers["kind"] == LINEAR}
+        return sum(int(self._lib.idl_packed_bytes(m.kind, m.outputs, m.inputs)) for m in used.values())
 
     def add(self, served: Served) -> None:
         """`BadInput` for an adapter that has no kernel."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 SMALL = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1)
-_GAUGES = {"pages_total", "pages_free", "pages_cached", "page_size", "kv_bytes", "running", "waiting"}
+_GAUGES = {
+    *("pages_total", "pages_free", "pages_cached", "page_size", "kv_bytes", "running", "waiting"),
+    *("max_batch", "quantised", "slo_ttft", "slo_itl"),
+}
 
 
 class Metrics:
@@ -89,7 +92,36 @@ def _engine(stats: Callable[[], Any]) -> Iterable[Metric]:
         elif hasattr(value, "cumulative"):
             buckets = [("+Inf" if b == float("inf") else str(b), float(n)) for b, n in value.cumulative()]
             yield HistogramMetricFamily(name, f"Engine {field.name}", buckets=buckets, sum_value=value.sum)
+        elif is_dataclass(value):
+            continue
         elif field.name in _GAUGES:
             yield GaugeMetricFamily(name, f"Engine {field.name}", value=float(value))
         else:
             yield CounterMetricFamily(name, f"Engine {field.name}", value=float(value))
+    for name, (words, value) in rates(now).items():
+        yield GaugeMetricFamily(f"idiolect_engine_{name}", words, value=value)
+
+
+def rates(now: Any) -> dict[str, tuple[str, float]]:
+    """What follows from an engine's counters: name -> (in words, value). MBU and MFU only where this machine's ceilings
+    were measured before (`idiolect doctor`): a scrape measures nothing."""
+    from idiolect.native import ceiling
+
+    recent = now.recent
+    found = {
+        "prefix_hit_rate": ("Share of prompt tokens that were cached, since the start", now.prefix_hit_rate),
+        "batch_occupancy": ("Sequences in a step / max_batch, recent steps", recent.sequences / max(1, now.max_batch)),
+        "decode_tokens_per_second": ("Tokens generated per second of computing, recent steps", recent.tokens),
+        "prefill_tokens_per_second": ("Prompt tokens per second of computing, recent steps", recent.prefilled),
+        "pages_free_share": ("Free pages / pages", now.pages_free / max(1, now.pages_total)),
+    }
+    machine = ceiling.known()
+    if machine is not None:
+        arithmetic = machine.arithmetic(now.quantised)
+        found |= {
+            "mbu": ("Bytes read / this machine's measured bandwidth, recent steps", recent.bytes / machine.bandwidth),
+            "mfu": ("Multiply-adds / this machine's measured rate, recent steps", recent.multiply_adds / arithmetic),
+            "machine_bandwidth_bytes": ("Measured bytes per second", machine.bandwidth),
+            "machine_multiply_adds": ("Measured multiply-adds per second", arithmetic),
+        }
+    return found

@@ -55,9 +55,8 @@ class Cache(c.Structure):
     """`idl_cache`: keys and values in pages."""
 
     _fields_ = [
-        *((name, c.c_int32) for name in ("page_size", "pages", "layers", "kv_heads", "dim", "reserved")),
-        ("k", c.c_void_p),
-        ("v", c.c_void_p),
+        *((name, c.c_int32) for name in ("page_size", "pages", "layers", "kv_heads", "dim", "int8")),
+        *((name, c.c_void_p) for name in ("k", "v", "k_scales", "v_scales")),
     ]
 
 
@@ -98,6 +97,7 @@ def _load(path: str) -> Any:
         "idl_pack": (i, [i, i, p, i64, i, p, i, p]),
         "idl_unpack": (None, [i, p, i, p, i, p]),
         "idl_matmul": (None, [p, i, p, i, i, p, i, p]),
+        "idl_measure": (c.c_double, [i, i, c.c_double, p, i64]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)

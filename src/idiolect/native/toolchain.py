@@ -26,7 +26,7 @@ from idiolect.core.progress import progress
 SOURCES = Path(__file__).parent / "csrc"
 # No contraction: a product and a sum must round alike in every loop that computes the same row.
 COMMON = ("-std=c++20", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off")
-UNITS = ("team", "pack", "program")
+UNITS = ("team", "pack", "program", "measure")
 X86: dict[str, tuple[str, ...]] = {
     "portable": (),
     "avx2": ("-DIDL_AVX2", "-mavx2", "-mfma", "-mf16c"),
@@ -115,6 +115,11 @@ def status() -> str:
     if _newest(_folder(flags)) is not None:
         return f"built for {names}"
     return f"to be built for {names} on first use by {find().version}"
+
+
+def is_built() -> bool:
+    """Whether `build` would return at once."""
+    return _newest(_folder(variants())) is not None
 
 
 def _folder(flags: dict[str, tuple[str, ...]]) -> Path:

@@ -62,9 +62,12 @@ typedef struct {
 } idl_step;
 
 typedef struct {
-  int32_t page_size, pages, layers, kv_heads, dim, reserved;
-  uint16_t* k;  // [layers][pages][kv_heads][dim][page_size]
-  uint16_t* v;  // [layers][pages][kv_heads][page_size][dim]
+  int32_t page_size, pages, layers, kv_heads, dim;
+  int32_t int8;  // 0: fp16; 1: int8 with one scale for each position of a head
+  void* k;       // [layers][pages][kv_heads][dim][page_size]
+  void* v;       // [layers][pages][kv_heads][page_size][dim]
+  float* k_scales;  // [layers][pages][kv_heads][page_size], int8 only
+  float* v_scales;
 } idl_cache;
 
 int idl_abi(void);
@@ -87,5 +90,8 @@ int idl_pack(int kind, int type, const void* src, int64_t row_bytes, int k, cons
 void idl_unpack(int kind, const void* tiles, int k, const int32_t* rows, int n, float* out);
 // One matrix times m rows of x: for tests and measurements.
 void idl_matmul(void* team, int kind, const void* w, int n, int k, const float* x, int m, float* y);
+// A ceiling of this machine, of all threads together, measured for about `seconds`: what 0, bytes read a second from
+// `memory`; 32 or 8, multiply-adds a second of floats or bytes, from registers.
+double idl_measure(int what, int threads, double seconds, const float* memory, int64_t bytes);
 
 }

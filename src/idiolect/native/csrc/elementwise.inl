@@ -54,9 +54,22 @@ static void multiply(float* y, const float* x, int n) {
   each(y, n, [&](int j) { return mul(load(y + j), load(x + j)); });
 }
 
+// erf of values from 0 upwards, within 2e-7: formula 7.1.26 of Abramowitz and Stegun, Handbook of Mathematical Functions.
+IDL_IN F erf(F x) {
+  F t = div(set1(1.0f), fma(set1(0.3275911f), x, set1(1.0f)));
+  F p = fma(t, set1(1.061405429f), set1(-1.453152027f));
+  p = fma(p, t, set1(1.421413741f));
+  p = fma(p, t, set1(-0.284496736f));
+  p = mul(fma(p, t, set1(0.254829592f)), t);
+  return sub(set1(1.0f), mul(p, exp(sub(zero(), mul(x, x)))));
+}
+
 static void gelu(const float* x, float* y, int n, int tanh_form) {
   if (!tanh_form) {
-    for (int i = 0; i < n; i++) y[i] = 0.5f * x[i] * (1.0f + std::erf(x[i] * 0.70710678118654752f));
+    each(y, n, [&](int j) {  // 0.5 (x + |x| erf(|x| / sqrt 2))
+      F v = load(x + j), size = abs(v);
+      return mul(set1(0.5f), fma(size, erf(mul(size, set1(0.70710678118654752f))), v));
+    });
     return;
   }
   each(y, n, [&](int j) {  // 0.5 x (1 + tanh z) = x * sigmoid(2 z)
@@ -90,4 +103,27 @@ static void store_k(uint16_t* k, int64_t stride, const float* x, int dim) {
 
 static void store_v(uint16_t* v, const float* x, int dim) {
   for (int d = 0; d < dim; d += 16) store_h(v + d, clamp_h(load(x + d)));
+}
+
+// int8 with one scale for a whole head at one position.
+IDL_IN float scale_of(const float* x, int dim) {
+  F top = zero();
+  for (int d = 0; d < dim; d += 16) top = max(top, abs(load(x + d)));
+  return hmax(top) / 127.0f;
+}
+
+static float store_v8(int8_t* v, const float* x, int dim) {
+  const float scale = scale_of(x, dim), inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  for (int d = 0; d < dim; d += 16) store_i8(v + d, max(min(round(mul(load(x + d), set1(inverse))), set1(127.0f)), set1(-127.0f)));
+  return scale;
+}
+
+static float store_k8(int8_t* k, int64_t stride, const float* x, int dim) {
+  const float scale = scale_of(x, dim), inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  alignas(64) int8_t q[16];
+  for (int d = 0; d < dim; d += 16) {
+    store_i8(q, max(min(round(mul(load(x + d), set1(inverse))), set1(127.0f)), set1(-127.0f)));
+    for (int i = 0; i < 16; i++) k[(d + i) * stride] = q[i];
+  }
+  return scale;
 }

@@ -6,11 +6,15 @@
 namespace idl {
 namespace IDL_NAME {
 
+#include "dense.inl"
+
 #include "matmul.inl"
 
 #include "elementwise.inl"
 
 #include "attend.inl"
+
+#include "measure.inl"
 
 #include "lowrank.inl"
 
@@ -18,7 +22,8 @@ static const Kernels table = {
 #define IDL_TEXT2(x) #x
 #define IDL_TEXT(x) IDL_TEXT2(x)
     IDL_TEXT(IDL_NAME), quantize, quantize_half, interleave, tile, rmsnorm, layernorm, silu,
-    relu, gelu, add_to, multiply, rope, store_k, store_v, attend, decode_row, dots, low_rank};
+    relu, gelu, add_to, multiply, rope, store_k, store_v, store_k8, store_v8, attend, decode_row,
+    read_all, multiply_adds, dots, low_rank};
 
 }  // namespace IDL_NAME
 

@@ -105,50 +105,28 @@ static void tile_q8(const uint8_t* w, int blocks, const int32_t* a, const float*
   for (int m = 0; m < MB; m++) store(out + 16 * m, total[m]);
 }
 
-template <int KIND>
-IDL_IN F load_dense(const uint8_t* w) {
-  if (KIND == BF16) return load_b((const uint16_t*)w);
-  if (KIND == F16) return load_h((const uint16_t*)w);
-  return load((const float*)w);
-}
-
-template <int MB, int LD, int KIND>
-static void tile_dense(const uint8_t* w, int blocks, const float* a, float* out) {
-  F total[MB], other[MB];
-  for (int m = 0; m < MB; m++) total[m] = other[m] = zero();
-  const int64_t step = KIND == F32 ? 64 : 32;
-  for (int64_t k = 0; k < 32 * (int64_t)blocks; k += 2) {
-    F u = load_dense<KIND>(w + k * step), v = load_dense<KIND>(w + (k + 1) * step);
-#pragma GCC unroll 8
-    for (int m = 0; m < MB; m++) total[m] = fma(u, set1(a[k * LD + m]), total[m]);
-#pragma GCC unroll 8
-    for (int m = 0; m < MB; m++) {
-      F& sum = DENSE_CHAINS == 2 ? other[m] : total[m];
-      sum = fma(v, set1(a[(k + 1) * LD + m]), sum);
-    }
-  }
-  for (int m = 0; m < MB; m++) store(out + 16 * m, DENSE_CHAINS == 2 ? add(total[m], other[m]) : total[m]);
-}
-
 template <int MB, int LD>
-static void tile_part(int kind, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {
-  const int32_t* codes = (const int32_t*)a;
+static void tile_part(int kind, const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
   switch (kind) {
-    case Q4: tile_q4<MB, LD>(w, blocks, codes, d, ds, out); break;
-    case Q8: tile_q8<MB, LD, 1>(w, blocks, codes, d, ds, out); break;
-    case Q8H: tile_q8<MB, LD, 2>(w, blocks, codes, d, ds, out); break;
-    case BF16: tile_dense<MB, LD, BF16>(w, blocks, (const float*)a, out); break;
-    case F16: tile_dense<MB, LD, F16>(w, blocks, (const float*)a, out); break;
-    default: tile_dense<MB, LD, F32>(w, blocks, (const float*)a, out); break;
+    case Q4: tile_q4<MB, LD>(w, blocks, a, d, ds, out); break;
+    case Q8: tile_q8<MB, LD, 1>(w, blocks, a, d, ds, out); break;
+    default: tile_q8<MB, LD, 2>(w, blocks, a, d, ds, out); break;
   }
 }
 
-// A block of LD rows, TILE_ROWS of them at a time.
+// A block of LD rows: TILE_ROWS of them at a time where codes are multiplied; floats cut it as they need (dense.inl).
 template <int LD, int FROM = 0>
 static void tile_mb(int kind, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {
   constexpr int MB = LD - FROM < TILE_ROWS ? LD - FROM : TILE_ROWS;
-  tile_part<MB, LD>(kind, w, blocks, (const int32_t*)a + FROM, d + FROM, ds + FROM, out + 16 * FROM);
-  if constexpr (FROM + MB < LD) tile_mb<LD, FROM + MB>(kind, w, blocks, a, d, ds, out);
+  switch (kind) {
+    case Q4: case Q8: case Q8H:
+      tile_part<MB, LD>(kind, w, blocks, (const int32_t*)a + FROM, d + FROM, ds + FROM, out + 16 * FROM);
+      if constexpr (FROM + MB < LD) tile_mb<LD, FROM + MB>(kind, w, blocks, a, d, ds, out);
+      break;
+    case BF16: tile_dense<LD, BF16>(w, blocks, (const float*)a, out); break;
+    case F16: tile_dense<LD, F16>(w, blocks, (const float*)a, out); break;
+    default: tile_dense<LD, F32>(w, blocks, (const float*)a, out); break;
+  }
 }
 
 static void tile(int kind, int mb, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {

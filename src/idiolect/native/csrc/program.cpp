@@ -68,6 +68,8 @@ static const Kernels* kernels() {
   return chosen;
 }
 
+const Kernels* kernels_in_use() { return kernels(); }
+
 template <class T>
 struct Aligned {  // 64-byte aligned and padded, so that kernels may read sixteen floats past the end
   T* p = nullptr;
@@ -307,9 +309,6 @@ struct Program : Job {
 
   void rope(const idl_op& op, int task, int m) {
     const int q_width = op.heads * op.dim, kv_width = op.kv_heads * op.dim, half = op.rotary / 2;
-    const int64_t page_elems = (int64_t)cache.kv_heads * cache.page_size * cache.dim;
-    uint16_t* k_layer = cache.k + (int64_t)op.layer * cache.pages * page_elems;
-    uint16_t* v_layer = cache.v + (int64_t)op.layer * cache.pages * page_elems;
     int segment = 0;
     for (int r = task * 8; r < std::min(m, task * 8 + 8); r++) {
       while (step.bounds[segment + 1] <= r) segment++;
@@ -322,9 +321,16 @@ struct Program : Job {
       }
       const int page = step.tables[(int64_t)segment * step.table_stride + p / cache.page_size], inside = p % cache.page_size;
       for (int h = 0; h < op.kv_heads; h++) {
-        const int64_t base = page * page_elems + (int64_t)h * cache.page_size * cache.dim;
-        kn->store_k(k_layer + base + inside, cache.page_size, x + q_width + h * op.dim, op.dim);
-        kn->store_v(v_layer + base + (int64_t)inside * cache.dim, x + q_width + kv_width + h * op.dim, op.dim);
+        const int64_t place = (((int64_t)op.layer * cache.pages + page) * cache.kv_heads + h) * cache.page_size;
+        const int64_t k_at = place * cache.dim + inside, v_at = (place + inside) * cache.dim;
+        const float *k = x + q_width + h * op.dim, *v = x + q_width + kv_width + h * op.dim;
+        if (cache.int8) {
+          cache.k_scales[place + inside] = kn->store_k8((int8_t*)cache.k + k_at, cache.page_size, k, op.dim);
+          cache.v_scales[place + inside] = kn->store_v8((int8_t*)cache.v + v_at, v, op.dim);
+        } else {
+          kn->store_k((uint16_t*)cache.k + k_at, cache.page_size, k, op.dim);
+          kn->store_v((uint16_t*)cache.v + v_at, v, op.dim);
+        }
       }
     }
   }
@@ -333,7 +339,7 @@ struct Program : Job {
     const int head = task % op.kv_heads, block = task / op.kv_heads, group = op.heads / op.kv_heads;
     const int segment = (int)(std::upper_bound(blocks_before.begin(), blocks_before.end(), block) - blocks_before.begin()) - 1;
     const int first = step.bounds[segment] + (block - blocks_before[segment]) * QB;
-    const int64_t page_elems = (int64_t)cache.kv_heads * cache.page_size * cache.dim;
+    const int64_t layer = (int64_t)op.layer * cache.pages * cache.kv_heads * cache.page_size;  // positions before it
     AttendArgs a{};
     a.tokens = std::min(QB, step.bounds[segment + 1] - first);
     a.group = group;
@@ -344,8 +350,12 @@ struct Program : Job {
     a.q_stride = widths[op.in];
     a.out = buf(op.out, first) + head * group * op.dim;
     a.out_stride = widths[op.out];
-    a.k = cache.k + (int64_t)op.layer * cache.pages * page_elems;
-    a.v = cache.v + (int64_t)op.layer * cache.pages * page_elems;
+    a.k = (const char*)cache.k + layer * cache.dim * (cache.int8 ? 1 : 2);
+    a.v = (const char*)cache.v + layer * cache.dim * (cache.int8 ? 1 : 2);
+    if (cache.int8) {
+      a.k_scales = cache.k_scales + layer;
+      a.v_scales = cache.v_scales + layer;
+    }
     a.table = step.tables + (int64_t)segment * step.table_stride;
     a.page_size = cache.page_size;
     a.total = step.lengths[segment];
