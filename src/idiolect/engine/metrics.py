@@ -84,7 +84,7 @@ class EngineStats:
     step_seconds: float = 0.0
     tokens_generated: int = 0
     tokens_prefilled: int = 0
-    tokens_cached: int = 0  # prompt tokens that were copied from an equal beginning instead of computed
+    tokens_cached: int = 0  # prompt tokens that were taken from an equal beginning instead of computed
     tokens_scored: int = 0
     preemptions: int = 0
     # distributions, in seconds
