@@ -3,6 +3,7 @@ the one that the request would have had alone."""
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from typing import ClassVar
 
@@ -51,9 +52,7 @@ prompts = st.builds(lambda a, b: a + tuple(b), stem, st.lists(st.integers(1, VOC
 class Traffic(RuleBasedStateMachine):
     """One engine with so few pages that sequences preempt one another all the time."""
 
-    config: ClassVar[EngineConfig] = EngineConfig(
-        page_size=4, pages=30, max_batch=5, step_tokens=24, prefix_entries=4, max_queue=1000
-    )
+    config: ClassVar[EngineConfig] = EngineConfig(page_size=4, pages=30, max_batch=5, step_tokens=24, max_queue=1000)
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,10 +102,12 @@ class Traffic(RuleBasedStateMachine):
 
     @invariant()
     def books_are_kept(self) -> None:
-        scheduler = self.engine._scheduler
-        owned = [p for s in scheduler.everyone() for p in s.lease.pages]
-        owned += [p for kept in scheduler.prefix._kept for p in kept.lease.pages]
-        assert len(owned) == len(set(owned)) == self.config.pages - self.engine._pages.free
+        scheduler, pages = self.engine._scheduler, self.engine._pages
+        held = Counter(p for s in scheduler.everyone() for p in s.lease.pages)
+        idle = scheduler.prefix._idle
+        assert [pages.holders(p) for p in range(pages.count)] == [held[p] for p in range(pages.count)]
+        assert not set(held) & set(idle) and len(held) + len(idle) == pages.count - pages.free
+        assert all(held[p] == 1 for p in held) or self.engine._cache.shares
         assert all(not s.lease.pages for waiting in scheduler.waiting.values() for s in waiting)
 
     def teardown(self) -> None:
@@ -137,7 +138,22 @@ class Traffic(RuleBasedStateMachine):
 
 TestTraffic = Traffic.TestCase
 TestTraffic.settings = settings(
-    max_examples=70, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+class SharedTraffic(Traffic):
+    """The same over a cache whose sequences hold pages together, as the native and the CUDA runner do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine._cache.shares = True
+        self.engine._pages._move = None
+
+
+TestSharedTraffic = SharedTraffic.TestCase
+TestSharedTraffic.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -147,7 +163,7 @@ class RoomyTraffic(Traffic):
 
 TestRoomyTraffic = RoomyTraffic.TestCase
 TestRoomyTraffic.settings = settings(
-    max_examples=30, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -20,7 +20,6 @@ class EngineConfig:
     max_queue: int = 256  # requests that may wait before `Overloaded` is raised
     context: int | None = None  # a lower limit than the model's own
     prefix_cache: bool = True  # start from the keys and values of an equal beginning, where one is still in memory
-    prefix_entries: int = 32  # finished sequences whose pages stay readable until somebody needs them
     runner: Literal["auto", "torch", "native"] = "auto"  # who computes: see `engine.runner.choose`
     weights: Literal["stored", "q8", "q4"] = "stored"  # native: quantise float weights to int8 or int4 when loading
     threads: int | None = None  # native: None takes what torch takes

@@ -45,7 +45,7 @@ class Core:
         self._runner = choose(self.model, config)
         self._cache = self._runner.cache
         count = self._cache.pages
-        self._pages = Pages(count, self._cache.move)
+        self._pages = Pages(count, None if self._cache.shares else self._move)
         self._scheduler = Scheduler(config, self._cache, self._pages)
         self.capacity = min(model.context, count * config.page_size, config.context or model.context)
         self._vocabulary = int(model.config.vocab)
@@ -55,12 +55,17 @@ class Core:
         self._lock = threading.RLock()
         self._stats = EngineStats()
         self._stats.slo_ttft, self._stats.slo_itl = config.slo_ttft, config.slo_itl
-        self._cost, self._meter = cost_of(self._runner, self.model), Meter()
+        self._meter = Meter(cost_of(self._runner, self.model))
         self._texts: dict[int, str] = {}
         self._score_calls = 0
         self._tidy = True  # False: some sequence was told to stop since the last look
         self._busy = False  # inside a step, where nothing may be taken away
         self._pending: list[Output] = []  # news since the last step
+
+    def _move(self, old: list[int], new: list[int]) -> None:
+        """Pages move to a longer run: their content, and what the prefix cache knows of them."""
+        self._cache.move(old, new)
+        self._scheduler.prefix.moved(old, new)
 
     # ------------------------------------------------------------------------------------------- coming in
 
@@ -251,22 +256,16 @@ class Core:
             picked, likely = [], {}
         self._score(step)
         now = time.perf_counter()
-        self._measure(work, len(picked), now - begin)
+        self._meter.step(self._stats, work, len(picked), now - begin)
         for item in work:
+            completes = item.completes
             self._account(item, now - begin)
+            self._scheduler.computed(item.seq, completes)
         for seq, token in zip(step.choosing, picked, strict=True):
             self._accept(seq, token, likely.get(seq.id), now)
         for item in work:
             if item.seq.lane == "score" and item.seq.todo == 0:
                 self._finish(item.seq, "stop", "", tuple(item.seq.infos))
-
-    def _measure(self, work: list[Work], chosen: int, seconds: float) -> None:
-        stats, (read, multiplied) = self._stats, self._cost.step(work, chosen)
-        prompt = sum(item.count for item in work if not item.seq.decoding)
-        stats.bytes_read += read
-        stats.multiply_adds += multiplied
-        stats.sequence_steps += len(work)
-        self._meter.add(seconds, chosen, prompt, read, multiplied, len(work))
 
     def _account(self, item: Work, seconds: float) -> None:
         seq = item.seq
@@ -350,7 +349,6 @@ class Core:
     # ----------------------------------------------------------------------------------------- going out
 
     def _finish(self, seq: Sequence, reason: FinishReason, text: str, tokens: tuple[TokenInfo, ...]) -> None:
-        # A scored item that was itself started from a copy would only repeat what is kept already.
         self._scheduler.remove(seq, keep=seq.lane == "generate" or seq.cached == 0)
         seq.finish = reason
         seq.metrics.total = time.perf_counter() - seq.submitted_at
@@ -410,7 +408,7 @@ class Core:
         shot.pages_total, shot.page_size, shot.kv_bytes = self._pages.count, self.config.page_size, self._cache.bytes
         shot.pages_free, shot.pages_cached = self._pages.free + cached, cached
         shot.running, shot.max_batch = len(self._scheduler.running), self.config.max_batch
-        shot.recent, shot.quantised = self._meter.recent(), self._cost.quantised
+        shot.recent, shot.quantised = self._meter.recent(), self._meter.cost.quantised
         shot.waiting = len(self._inbox) + sum(len(w) for w in self._scheduler.waiting.values())
         shot.preemptions = self._scheduler.preemptions
         return shot

@@ -19,7 +19,10 @@ from idiolect.nn.batch import StateSpec
 
 
 class Slots:
-    """Pages of slots: what the scheduler knows of a cache. Slot = page * page_size + offset."""
+    """Pages of slots: what the scheduler knows of a cache. Slot = page * page_size + offset. `shares`: the reader takes
+    pages wherever they lie, so that sequences may hold pages together; else each has its own, in a row if it can be."""
+
+    shares = False
 
     def __init__(self, pages: int, page_size: int) -> None:
         self.pages, self.page_size = pages, page_size

@@ -22,6 +22,8 @@ ALIGN = 64
 class NativeKV(Slots):
     """`Unavailable` when a page is no multiple of sixteen tokens."""
 
+    shares = True
+
     def __init__(self, layers: int, kv_heads: int, dim: int, pages: int, page_size: int) -> None:
         super().__init__(pages, page_size)
         if page_size % LANES:

@@ -4,7 +4,8 @@ A page is `page_size` consecutive token slots in every layer (Kwon et al. 2023, 
 Attention on a CPU reads a context fastest when it is one contiguous view, so the allocator tries to keep the pages of
 a sequence in a row: it places a new sequence where it has room to grow, leaves that room alone while there is other
 space, and moves a sequence that has outgrown its place when a large enough run is free. None of this is a promise:
-when memory is tight, any free page serves, and the reader gathers instead.
+when memory is tight, any free page serves, and the reader gathers instead. Several sequences may hold one page
+(engine/prefix.py); it is free again when none does.
 """
 
 from __future__ import annotations
@@ -37,8 +38,26 @@ class Pages:
         self.count = count
         self.free = count
         self._taken: NDArray[np.bool_] = np.zeros(count, dtype=np.bool_)
+        self._held: NDArray[np.int32] = np.zeros(count, dtype=np.int32)  # leases that hold a page
         self._wished: NDArray[np.int32] = np.zeros(count, dtype=np.int32)  # how many leases hope to grow here
         self._move = move
+
+    def hold(self, pages: list[int]) -> None:
+        """One more lease holds these pages."""
+        self._held[pages] += 1
+
+    def drop(self, pages: list[int]) -> list[int]:
+        """One lease less holds these pages; returns those that none holds now. They are not free before `reclaim`."""
+        self._held[pages] -= 1
+        return [page for page in pages if not self._held[page]]
+
+    def reclaim(self, pages: list[int]) -> None:
+        """These pages, which nobody holds, are free."""
+        self._taken[pages] = False
+        self.free += len(pages)
+
+    def holders(self, page: int) -> int:
+        return int(self._held[page])
 
     def grow(self, lease: Lease, n: int, room: int = 0) -> bool:
         """Add `n` pages to `lease`, hoping for `room` more later. False, and nothing changed, when fewer are free."""
@@ -54,15 +73,18 @@ class Pages:
         return True
 
     def release(self, lease: Lease) -> None:
-        """Give every page of `lease` back; a second call does nothing."""
-        if lease.pages:
-            self._taken[lease.pages] = False
-            self.free += len(lease.pages)
+        """Free every page of `lease` that nobody else holds; a second call does nothing."""
+        self.reclaim(self.drop(lease.pages))
+        self.end(lease)
+
+    def end(self, lease: Lease) -> None:
+        """Empty a lease whose pages were dropped."""
         self._wish(lease, (0, 0))
         lease.pages, lease.contiguous = [], True
 
     def _mark(self, pages: NDArray[np.intp]) -> list[int]:
         self._taken[pages] = True
+        self._held[pages] = 1
         self.free -= len(pages)
         return [int(p) for p in pages]
 
@@ -81,14 +103,14 @@ class Pages:
     def _relocate(self, lease: Lease, n: int) -> bool:
         """Move to a free run with room to double, like a growing array: the copies stay linear in the length."""
         have = len(lease.pages)
-        begin = self._run(have + n, have) if self._move is not None else None
+        alone = self._move is not None and bool((self._held[lease.pages] == 1).all())
+        begin = self._run(have + n, have) if alone else None
         if begin is None or self._move is None:
             return False
         old = lease.pages
         new = self._mark(np.arange(begin, begin + have + n))
         self._move(old, new[:have])
-        self._taken[old] = False
-        self.free += have
+        self.reclaim(self.drop(old))
         lease.pages, lease.contiguous = new, True
         self._wish(lease, (begin + have + n, min(begin + 2 * have + n, self.count)))
         return True

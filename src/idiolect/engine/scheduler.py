@@ -14,13 +14,14 @@ its end, and nobody waits for ever.
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from idiolect.engine.config import EngineConfig
 from idiolect.engine.kv import Slots
 from idiolect.engine.pages import Pages
-from idiolect.engine.prefix import WORTH, PrefixCache, closest
+from idiolect.engine.prefix import WORTH, Found, PrefixCache, closest
 from idiolect.engine.sequence import Lane, Sequence
 
 LANES: tuple[Lane, Lane] = ("generate", "score")
@@ -48,7 +49,7 @@ class Scheduler:
         self.config = config
         self.cache = cache
         self.pages = pages
-        self.prefix = PrefixCache(pages, config.prefix_entries if config.prefix_cache else 0)
+        self.prefix = PrefixCache(pages, config.page_size, on=config.prefix_cache)
         self.waiting: dict[Lane, list[Sequence]] = {lane: [] for lane in LANES}  # by arrival
         self.running: list[Sequence] = []  # by arrival
         self.preemptions = 0
@@ -60,14 +61,18 @@ class Scheduler:
         insort(self.waiting[seq.lane], seq, key=_age)
 
     def remove(self, seq: Sequence, *, keep: bool = False) -> None:
-        """Forget a sequence and give its pages back (`keep`: to the prefix cache, which gives them back on demand)."""
+        """Forget a sequence and give its pages back (`keep`: the end of its tokens is worth finding again)."""
         if seq in self.running:
             self.running.remove(seq)
         elif seq in self.waiting[seq.lane]:
             self.waiting[seq.lane].remove(seq)
         if keep:
-            self.prefix.keep(seq)
-        self.pages.release(seq.lease)
+            self.prefix.publish(seq, end=True)
+        self.prefix.release(seq.lease)
+
+    def computed(self, seq: Sequence, completes: bool) -> None:
+        """A step has computed something of a sequence (`completes`: all of it): others may start from that."""
+        self.prefix.publish(seq, end=completes and not seq.generated)
 
     def everyone(self) -> Iterator[Sequence]:
         yield from list(self.running)
@@ -136,51 +141,84 @@ class Scheduler:
         """Whether to wait a step because a running sequence is just computing the beginning that this one needs."""
         if not self.config.prefix_cache:
             return False
-        tokens = seq.array()
-        busy = [s for s in self.running if not s.decoding]
-        _, ready, coming = closest(tokens, busy)
+        ready, coming = closest(seq, (s for s in self.running if not s.decoding))
         if coming < ready + WORTH:
             return False
-        _, kept = self.prefix.find(tokens)
-        _, there, _ = closest(tokens, [s for s in self.running if s.decoding])
-        return coming >= max(ready, kept, there) + WORTH
+        found = self.prefix.find(seq, self._useful(seq))
+        return coming >= max(ready, len(found.pages) * self.config.page_size + found.extra) + WORTH
+
+    @staticmethod
+    def _useful(seq: Sequence) -> int:
+        """How many tokens of a beginning may be taken over: whatever is asked for must still be computed."""
+        return len(seq.tokens) - 1 if seq.lane == "generate" else seq.score_start - 1
 
     def _start(self, seq: Sequence, work: dict[Sequence, int]) -> bool:
-        """Give a waiting sequence pages for all its tokens, and the beginning that somebody already has."""
-        size = self.config.page_size
-        need = -(-len(seq.tokens) // size)
-        spare = 1 + sum(s.decoding for s in self.running)  # so that decoding does not preempt it at once
-        older = [s for s in self.running if s.arrival < seq.arrival]
-        if not self._make_room(seq, need + (spare if older else 0), work):
+        """Give a waiting sequence pages for all its tokens, and the beginning that is in memory already."""
+        found = self.prefix.find(seq, self._useful(seq))
+        if self.cache.shares and (found.pages or found.extra):
+            started = self._share(seq, found, work)
+        else:
+            started = self._copy(seq, work)
+        if started:
+            self.waiting[seq.lane].remove(seq)
+            seq.cached = max(seq.cached, seq.computed)
+            if seq.served is not None:
+                seq.served.fill(seq, self.cache)
+            insort(self.running, seq, key=_age)
+        return started
+
+    def _share(self, seq: Sequence, found: Found, work: dict[Sequence, int]) -> bool:
+        """Hold the pages of the beginning together with others, and copy the one in which they part. In a memory that
+        is as small as the sequence, that page has to be taken instead of copied, and its tokens computed."""
+        size, lease = self.config.page_size, seq.lease
+        tail = [] if found.tail is None else [found.tail]
+        self.prefix.hold([*found.pages, *tail])
+        new = self._need(seq, work, len(found.pages))
+        if new is None and tail:
+            self.prefix.drop(tail)
+            tail = []
+            new = self._need(seq, work, len(found.pages))
+        if new is None:
+            self.prefix.drop([*found.pages, *tail])
             return False
-        grow = min(seq.limit - seq.generated, ROOM_TOKENS)
-        self.pages.grow(seq.lease, need, room=-(-grow // size) if grow > 0 else 0)
-        self.waiting[seq.lane].remove(seq)
-        self._copy_beginning(seq)
-        if seq.served is not None:
-            seq.served.fill(seq, self.cache)
-        insort(self.running, seq, key=_age)
+        lease.pages = list(found.pages)
+        lease.contiguous = False
+        self.pages.grow(lease, new)
+        whole = len(found.pages) * size
+        seq.published = len(found.pages)
+        seq.computed = whole + (found.extra if tail else 0)
+        if tail:
+            source = range(tail[0] * size, tail[0] * size + found.extra)
+            self.cache.copy(source, self.cache.slots(lease, whole, seq.computed))
+            self.prefix.drop(tail)
         return True
 
-    def _copy_beginning(self, seq: Sequence) -> None:
-        if not self.config.prefix_cache:
-            return
-        tokens = seq.array()
-        live, ready, _ = closest(tokens, self.running)
-        kept, past = self.prefix.find(tokens)
-        useful = len(tokens) - 1 if seq.lane == "generate" else seq.score_start - 1
-        n = min(max(ready, past), useful)
-        if n < WORTH:
-            return
-        if kept is not None and past >= ready:
-            self.prefix.touch(kept)
-            source = kept.lease
-        else:
-            assert live is not None
-            source = live.lease
-        self.cache.copy(self.cache.slots(source, 0, n), self.cache.slots(seq.lease, 0, n))
-        seq.computed = n
-        seq.cached = max(seq.cached, n)
+    def _copy(self, seq: Sequence, work: dict[Sequence, int]) -> bool:
+        """Pages of its own, in a row if there is one, with a copy of the beginning."""
+        size, lease = self.config.page_size, seq.lease
+        new = self._need(seq, work, 0)
+        if new is None:
+            return False
+        grow = min(seq.limit - seq.generated, ROOM_TOKENS)
+        self.pages.grow(lease, new, room=-(-grow // size) if grow > 0 else 0)
+        found = self.prefix.find(seq, self._useful(seq))  # what is left of it
+        n = len(found.pages) * size
+        source = [page * size + i for page in found.pages for i in range(size)]
+        if found.tail is not None:
+            source += range(found.tail * size, found.tail * size + found.extra)
+            n += found.extra
+        if n:
+            self.cache.copy(source, self.cache.slots(lease, 0, n))
+            seq.computed = n
+        return True
+
+    def _need(self, seq: Sequence, work: dict[Sequence, int], have: int) -> int | None:
+        """How many pages a waiting sequence needs besides the `have` that it shares, once they are free; None when they
+        cannot be."""
+        need = -(-len(seq.tokens) // self.config.page_size) - have
+        spare = 1 + sum(s.decoding for s in self.running)  # so that decoding does not preempt it at once
+        older = any(s.arrival < seq.arrival for s in self.running)
+        return need if self._make_room(seq, need + (spare if older else 0), work) else None
 
     # ---------------------------------------------------------------------------------------------- memory
 
@@ -197,7 +235,10 @@ class Scheduler:
     def _make_room(self, seq: Sequence, pages: int, work: dict[Sequence, int]) -> bool:
         """Free `pages` pages for `seq` at the cost of the prefix cache, then of newer sequences, newest first."""
         newer = [s for s in self.running if s.arrival > seq.arrival]
-        possible = self.pages.free + self.prefix.reclaimable + sum(len(s.lease) for s in newer)
+        possible = self.pages.free + self.prefix.reclaimable
+        if possible < pages:  # what newer sequences hold and nobody else
+            held = Counter(page for s in newer for page in s.lease.pages)
+            possible += sum(self.pages.holders(page) == n for page, n in held.items())
         if possible < pages:
             return False
         while not self.prefix.evict(pages):
@@ -208,8 +249,8 @@ class Scheduler:
         """Take a running sequence's pages; it waits in its old place and is computed again."""
         work.pop(seq, None)
         self.running.remove(seq)
-        self.pages.release(seq.lease)
-        seq.computed = 0
+        self.prefix.release(seq.lease)
+        seq.computed = seq.published = 0
         seq.metrics.preemptions += 1
         self.preemptions += 1
         self.add(seq)

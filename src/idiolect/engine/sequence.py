@@ -90,6 +90,7 @@ class Sequence:
         "finish",
         "head",
         "infos",
+        "keys",
         "lane",
         "last_token_at",
         "lease",
@@ -98,6 +99,7 @@ class Sequence:
         "n_index",
         "output",
         "prompt",
+        "published",
         "sampling",
         "score_start",
         "score_top",
@@ -144,12 +146,14 @@ class Sequence:
         self.visible = visible
         self.score_start = score_start + self.virtual
         self.score_top = score_top
-        self.head: NDArray[np.int64] = self._marked(self.tokens)  # the prompt, to compare beginnings with
+        self.head: NDArray[np.int64] = np.asarray(self.tokens, dtype=np.int64)  # the prompt, to compare beginnings with
         self.infos: list[TokenInfo] = []  # score lane: what was found so far
         self.output: list[Output] = []
         self.lease = Lease()
         self.computed = 0
         self.cached = 0
+        self.published = 0  # pages that the prefix cache knows of
+        self.keys: list[bytes] = []  # names of the blocks of its tokens, as far as anybody asked
         self.counts: Tensor | None = None  # [V] how often each token was generated, for penalties
         self.seen: Tensor | None = None  # [V] bool: in the prompt or generated
         self.finish: FinishReason | None = None
@@ -196,9 +200,4 @@ class Sequence:
         return Usage(self.prompt - self.virtual, self.generated, cached)
 
     def array(self) -> NDArray[np.int64]:
-        return self.head if len(self.tokens) == self.prompt else self._marked(self.tokens)
-
-    def _marked(self, tokens: list[int]) -> NDArray[np.int64]:
-        """Tokens that are equal only within one adapter."""
-        number = 0 if self.adapter is None else int(self.adapter.rpartition("#")[2])
-        return np.asarray(tokens, dtype=np.int64) + (number << 32)
+        return self.head if len(self.tokens) == self.prompt else np.asarray(self.tokens, dtype=np.int64)

@@ -69,7 +69,8 @@ template <int RB>
 static void weighted_any(const AttendArgs& a, int r0, int first, int ld, const float* inverse) {
   for (int d0 = 0; d0 < a.dim;) {
     const int left = (a.dim - d0) / 16;
-    if (left >= 4) { weighted<RB, 4>(a, r0, d0, first, ld, inverse); d0 += 64; }
+    if constexpr (VALUE_COLUMNS == 1) { weighted<RB, 1>(a, r0, d0, first, ld, inverse); d0 += 16; }
+    else if (left >= 4) { weighted<RB, 4>(a, r0, d0, first, ld, inverse); d0 += 64; }
     else if (left == 3) { weighted<RB, 3>(a, r0, d0, first, ld, inverse); d0 += 48; }
     else if (left == 2) { weighted<RB, 2>(a, r0, d0, first, ld, inverse); d0 += 32; }
     else { weighted<RB, 1>(a, r0, d0, first, ld, inverse); d0 += 16; }
@@ -92,10 +93,10 @@ static void attend(const AttendArgs& a) {
   for (int t = first; t < last; t += 16) {
     const int page = t / a.page_size, inside = t % a.page_size;
     const uint16_t* k = a.k + a.table[page] * page_stride + (int64_t)a.head * a.dim * a.page_size + inside;
-    for (int r0 = 0; r0 < rows; r0 += 8) {
-      const int rb = rows - r0 < 8 ? rows - r0 : 8;
-      const float* q[8];
-      float* s[8];
+    for (int r0 = 0; r0 < rows; r0 += SCORE_ROWS) {
+      const int rb = rows - r0 < SCORE_ROWS ? rows - r0 : SCORE_ROWS;
+      const float* q[SCORE_ROWS];
+      float* s[SCORE_ROWS];
       for (int r = 0; r < rb; r++) {
         const int token = (r0 + r) / a.group, g = (r0 + r) % a.group;
         q[r] = a.q + token * a.q_stride + g * a.dim;

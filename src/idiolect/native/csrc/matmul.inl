@@ -50,86 +50,87 @@ static void interleave(const float* x, int64_t stride, int mb, int k, float* a) 
 
 // ------------------------------------------------------------------------------------------------------ tile products
 
-template <int MB>
+// MB rows of activations that lie in a block of LD; `a`, `d`, `ds` and `out` point to the first of them.
+template <int MB, int LD>
 static void tile_q4(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
   F total[MB];
   for (int m = 0; m < MB; m++) total[m] = zero();
-  for (int b = 0; b < blocks; b++, w += 320, a += 8 * MB, d += MB, ds += MB) {
-    I acc[MB];
-    for (int m = 0; m < MB; m++) acc[m] = izero();
+  for (int b = 0; b < blocks; b++, w += 320, a += 8 * LD, d += LD, ds += LD) {
+    H acc[MB];
+    for (int m = 0; m < MB; m++) acc[m] = hzero();
 #pragma GCC unroll 4
     for (int g = 0; g < 4; g++) {
       W codes = load_w(w + 64 * g), lo = low(codes), hi = high(codes);
 #pragma GCC unroll 8
-      for (int m = 0; m < MB; m++) acc[m] = dot<true>(acc[m], lo, a[g * MB + m]);
+      for (int m = 0; m < MB; m++) acc[m] = dot4(acc[m], lo, a[g * LD + m]);
 #pragma GCC unroll 8
-      for (int m = 0; m < MB; m++) acc[m] = dot<true>(acc[m], hi, a[(g + 4) * MB + m]);
+      for (int m = 0; m < MB; m++) acc[m] = dot4(acc[m], hi, a[(g + 4) * LD + m]);
     }
     F s = load_h((const uint16_t*)(w + 256)), z = load_h((const uint16_t*)(w + 288));
 #pragma GCC unroll 8
     for (int m = 0; m < MB; m++) {
-      total[m] = fma(mul(s, set1(d[m])), to_f(acc[m]), total[m]);
+      total[m] = fma(mul(s, set1(d[m])), to_f(wide(acc[m])), total[m]);
       total[m] = fma(z, set1(ds[m]), total[m]);
     }
   }
   for (int m = 0; m < MB; m++) store(out + 16 * m, total[m]);
 }
 
-template <int MB>
+// Whole bytes; PARTS scales and offsets a block.
+template <int MB, int LD, int PARTS>
 static void tile_q8(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
   F total[MB];
   for (int m = 0; m < MB; m++) total[m] = zero();
-  for (int b = 0; b < blocks; b++, w += 576, a += 8 * MB, d += MB, ds += MB) {
-    I acc[MB];
-    for (int m = 0; m < MB; m++) acc[m] = izero();
-#pragma GCC unroll 8
-    for (int g = 0; g < 8; g++) {
-      W codes = load_w(w + 64 * g);
-#pragma GCC unroll 8
-      for (int m = 0; m < MB; m++) acc[m] = dot<false>(acc[m], codes, a[g * MB + m]);
-    }
-    F s = load_h((const uint16_t*)(w + 512)), z = load_h((const uint16_t*)(w + 544));
-#pragma GCC unroll 8
-    for (int m = 0; m < MB; m++) {
-      total[m] = fma(mul(s, set1(d[m])), to_f(acc[m]), total[m]);
-      total[m] = fma(z, set1(ds[m]), total[m]);
-    }
-  }
-  for (int m = 0; m < MB; m++) store(out + 16 * m, total[m]);
-}
-
-template <int MB>
-static void tile_q8h(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
-  F total[MB];
-  for (int m = 0; m < MB; m++) total[m] = zero();
-  for (int b = 0; b < blocks; b++, w += 640, a += 8 * MB, d += MB, ds += 2 * MB) {
-    for (int half = 0; half < 2; half++) {
+  for (int b = 0; b < blocks; b++, w += 512 + 64 * PARTS, a += 8 * LD, d += LD, ds += PARTS * LD) {
+    for (int part = 0; part < PARTS; part++) {
       I acc[MB];
       for (int m = 0; m < MB; m++) acc[m] = izero();
-      for (int g = 4 * half; g < 4 * half + 4; g++) {
-        W codes = load_w(w + 64 * g);
-        for (int m = 0; m < MB; m++) acc[m] = dot<false>(acc[m], codes, a[g * MB + m]);
+#pragma GCC unroll 8
+      for (int i = 0; i < 8 / PARTS; i++) {
+        const int g = part * (8 / PARTS) + i;
+        C codes = full(load_w(w + 64 * g));
+#pragma GCC unroll 8
+        for (int m = 0; m < MB; m++) acc[m] = dot8(acc[m], codes, a[g * LD + m]);
       }
-      F s = load_h((const uint16_t*)(w + 512 + 32 * half)), z = load_h((const uint16_t*)(w + 576 + 32 * half));
+      const uint8_t* scales = w + 512 + 32 * part;
+      F s = load_h((const uint16_t*)scales), z = load_h((const uint16_t*)(scales + 32 * PARTS));
+      if (CENTRE != 0) z = fma(set1(CENTRE), s, z);
+#pragma GCC unroll 8
       for (int m = 0; m < MB; m++) {
         total[m] = fma(mul(s, set1(d[m])), to_f(acc[m]), total[m]);
-        total[m] = fma(z, set1(ds[half * MB + m]), total[m]);
+        total[m] = fma(z, set1(ds[part * LD + m]), total[m]);
       }
     }
   }
   for (int m = 0; m < MB; m++) store(out + 16 * m, total[m]);
 }
 
-template <int MB>
-static void tile_mb(int kind, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {
+template <int MB, int LD>
+static void tile_part(int kind, const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
   switch (kind) {
-    case Q4: tile_q4<MB>(w, blocks, (const int32_t*)a, d, ds, out); break;
-    case Q8: tile_q8<MB>(w, blocks, (const int32_t*)a, d, ds, out); break;
-    case Q8H: tile_q8h<MB>(w, blocks, (const int32_t*)a, d, ds, out); break;
-    case BF16: tile_dense<MB, BF16>(w, blocks, (const float*)a, out); break;
-    case F16: tile_dense<MB, F16>(w, blocks, (const float*)a, out); break;
-    default: tile_dense<MB, F32>(w, blocks, (const float*)a, out); break;
+    case Q4: tile_q4<MB, LD>(w, blocks, a, d, ds, out); break;
+    case Q8: tile_q8<MB, LD, 1>(w, blocks, a, d, ds, out); break;
+    default: tile_q8<MB, LD, 2>(w, blocks, a, d, ds, out); break;
   }
+}
+
+template <int MB>
+static void tile_floats(int kind, const uint8_t* w, int blocks, const float* a, float* out) {
+  switch (kind) {
+    case BF16: tile_dense<MB, BF16>(w, blocks, a, out); break;
+    case F16: tile_dense<MB, F16>(w, blocks, a, out); break;
+    default: tile_dense<MB, F32>(w, blocks, a, out); break;
+  }
+}
+
+// A block of LD rows, TILE_ROWS of them at a time.
+template <int LD, int FROM = 0>
+static void tile_mb(int kind, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {
+  if constexpr (FROM == 0)
+    if (kind >= BF16) return tile_floats<LD>(kind, w, blocks, (const float*)a, out);
+  constexpr int MB = LD - FROM < TILE_ROWS ? LD - FROM : TILE_ROWS;
+  tile_part<MB, LD>(kind, w, blocks, (const int32_t*)a + FROM, d + FROM, ds + FROM, out + 16 * FROM);
+  if constexpr (FROM + MB < LD) tile_mb<LD, FROM + MB>(kind, w, blocks, a, d, ds, out);
 }
 
 static void tile(int kind, int mb, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {

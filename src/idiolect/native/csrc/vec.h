@@ -1,7 +1,9 @@
 // Sixteen lanes, whatever the machine: the one place that knows an instruction set.
 //
-// kernels.inl is written once against this file and compiled once per instruction set. F is sixteen floats, I sixteen
-// int32, W sixty-four bytes of weight codes (sixteen rows of four consecutive k each).
+// The kernels are written once against this file and compiled once per instruction set. F is sixteen floats, I sixteen
+// int32, W sixty-four bytes of weight codes (sixteen rows of four consecutive k each). H sums products of 4-bit codes
+// over one block of 32 (`wide` makes an I of it), C is a W made ready for products of whole bytes: `dot8` sums
+// (u - CENTRE) * a, where CENTRE is whatever suits the machine.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -60,8 +62,8 @@ IDL_IN F to_f(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
 IDL_IN W load_w(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 IDL_IN W low(W w) { return {_mm512_and_si512(w.v, _mm512_set1_epi8(15))}; }
 IDL_IN W high(W w) { return {_mm512_and_si512(_mm512_srli_epi16(w.v, 4), _mm512_set1_epi8(15))}; }
-template <bool SMALL>
 IDL_IN I dot(I acc, W w, int32_t a) { return {_mm512_dpbusd_epi32(acc.v, w.v, _mm512_set1_epi32(a))}; }
+#define IDL_PLAIN_DOT
 
 #elif defined(IDL_AVX2) || defined(IDL_AVX2VNNI)
 
@@ -130,28 +132,45 @@ IDL_IN W high(W w) {
   __m256i m = _mm256_set1_epi8(15);
   return {_mm256_and_si256(_mm256_srli_epi16(w.a, 4), m), _mm256_and_si256(_mm256_srli_epi16(w.b, 4), m)};
 }
+#define IDL_FEW_REGISTERS
 #if defined(IDL_AVX2VNNI)
-template <bool SMALL>
 IDL_IN I dot(I acc, W w, int32_t a) {
   __m256i v = _mm256_set1_epi32(a);
   return {_mm256_dpbusd_avx_epi32(acc.a, w.a, v), _mm256_dpbusd_avx_epi32(acc.b, w.b, v)};
 }
+#define IDL_PLAIN_DOT
 #else
-// Without VNNI: u8 x s8 pairs into s16. Codes up to 63 cannot saturate (2 * 63 * 127 < 32768); for full bytes the
-// pairs are split so that no sum of two products leaves 16 bits.
-template <bool SMALL>
-IDL_IN __m256i dot_half(__m256i acc, __m256i w, __m256i v) {
-  const __m256i one = _mm256_set1_epi16(1);
-  if (SMALL) return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, v), one));
-  const __m256i even = _mm256_set1_epi16(0x00ff);
-  __m256i p = _mm256_maddubs_epi16(_mm256_and_si256(w, even), v);
-  __m256i q = _mm256_maddubs_epi16(_mm256_andnot_si256(even, w), v);
-  return _mm256_add_epi32(acc, _mm256_add_epi32(_mm256_madd_epi16(p, one), _mm256_madd_epi16(q, one)));
-}
-template <bool SMALL>
-IDL_IN I dot(I acc, W w, int32_t a) {
+// Compilers like to compute all products of a block first and to add them as a tree, which spills every register: the
+// sum so far is a value that they cannot look into.
+#define IDL_IN_ORDER(x) asm("" : "+x"(x.a), "+x"(x.b))
+// Without VNNI a product is u8 x s8 pairs into s16. For 4-bit codes a lane of s16 holds a whole block (eight pairs of
+// at most 2 * 15 * 127 are 30480), so the multiplication that widens to s32 is paid once a block and not once a product.
+struct H { __m256i a, b; };
+IDL_IN H hzero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+IDL_IN H dot4(H acc, W w, int32_t a) {
   __m256i v = _mm256_set1_epi32(a);
-  return {dot_half<SMALL>(acc.a, w.a, v), dot_half<SMALL>(acc.b, w.b, v)};
+  H r{_mm256_add_epi16(acc.a, _mm256_maddubs_epi16(w.a, v)), _mm256_add_epi16(acc.b, _mm256_maddubs_epi16(w.b, v))};
+  IDL_IN_ORDER(r);
+  return r;
+}
+IDL_IN I wide(H x) {
+  const __m256i one = _mm256_set1_epi16(1);
+  return {_mm256_madd_epi16(x.a, one), _mm256_madd_epi16(x.b, one)};
+}
+// A whole byte as sign and magnitude: |u - 128| is at most 128, so a pair is at most 2 * 128 * 127 = 32512.
+constexpr float CENTRE = 128.0f;
+struct C { __m256i a, b, size_a, size_b; };
+IDL_IN C full(W w) {
+  const __m256i top = _mm256_set1_epi8(-128);
+  __m256i a = _mm256_xor_si256(w.a, top), b = _mm256_xor_si256(w.b, top);
+  return {a, b, _mm256_abs_epi8(a), _mm256_abs_epi8(b)};
+}
+IDL_IN I dot8(I acc, C w, int32_t a) {
+  const __m256i v = _mm256_set1_epi32(a), one = _mm256_set1_epi16(1);
+  I r{_mm256_add_epi32(acc.a, _mm256_madd_epi16(_mm256_maddubs_epi16(w.size_a, _mm256_sign_epi8(v, w.a)), one)),
+      _mm256_add_epi32(acc.b, _mm256_madd_epi16(_mm256_maddubs_epi16(w.size_b, _mm256_sign_epi8(v, w.b)), one))};
+  IDL_IN_ORDER(r);
+  return r;
 }
 #endif
 
@@ -200,22 +219,20 @@ IDL_IN F to_f(I a) { F r; IDL_EACH r.v[i] = vcvtq_f32_s32(a.v[i]); return r; }
 IDL_IN W load_w(const uint8_t* p) { W r; IDL_EACH r.v[i] = vld1q_u8(p + 16 * i); return r; }
 IDL_IN W low(W w) { W r; IDL_EACH r.v[i] = vandq_u8(w.v[i], vdupq_n_u8(15)); return r; }
 IDL_IN W high(W w) { W r; IDL_EACH r.v[i] = vshrq_n_u8(w.v[i], 4); return r; }
-// Dot products are signed here: a full byte u is (u - 128) + 128, so 128 times the sum of the activations comes back.
-template <bool SMALL>
+// Dot products are signed here: a whole byte u is taken as u - 128.
+using H = I;
+IDL_IN H hzero() { return izero(); }
 IDL_IN I dot(I acc, W w, int32_t a) {
-  I r;
   const int8x16_t v = vreinterpretq_s8_s32(vdupq_n_s32(a));
-  IDL_EACH {
-    if (SMALL) {
-      r.v[i] = vdotq_s32(acc.v[i], vreinterpretq_s8_u8(w.v[i]), v);
-    } else {
-      int32x4_t t = vdotq_s32(acc.v[i], vreinterpretq_s8_u8(veorq_u8(w.v[i], vdupq_n_u8(128))), v);
-      int32x4_t s = vdotq_s32(vdupq_n_s32(0), vdupq_n_s8(64), v);
-      r.v[i] = vaddq_s32(t, vaddq_s32(s, s));
-    }
-  }
-  return r;
+  IDL_EACH acc.v[i] = vdotq_s32(acc.v[i], vreinterpretq_s8_u8(w.v[i]), v);
+  return acc;
 }
+IDL_IN H dot4(H acc, W w, int32_t a) { return dot(acc, w, a); }
+IDL_IN I wide(H x) { return x; }
+constexpr float CENTRE = 128.0f;
+using C = W;
+IDL_IN C full(W w) { IDL_EACH w.v[i] = veorq_u8(w.v[i], vdupq_n_u8(128)); return w; }
+IDL_IN I dot8(I acc, C w, int32_t a) { return dot(acc, w, a); }
 #undef IDL_EACH
 
 #else  // portable
@@ -272,14 +289,32 @@ IDL_IN F to_f(I a) { F r; IDL_EACH r.v[i] = (float)a.v[i]; return r; }
 IDL_IN W load_w(const uint8_t* p) { W r; std::memcpy(r.v, p, 64); return r; }
 IDL_IN W low(W w) { for (int i = 0; i < 64; i++) w.v[i] &= 15; return w; }
 IDL_IN W high(W w) { for (int i = 0; i < 64; i++) w.v[i] >>= 4; return w; }
-template <bool SMALL>
 IDL_IN I dot(I acc, W w, int32_t a) {
   int8_t b[4]; std::memcpy(b, &a, 4);
   IDL_EACH for (int j = 0; j < 4; j++) acc.v[i] += (int32_t)w.v[4 * i + j] * b[j];
   return acc;
 }
+#define IDL_PLAIN_DOT
 #undef IDL_EACH
 
+#endif
+
+#if defined(IDL_PLAIN_DOT)  // one instruction for every code
+using H = I;
+IDL_IN H hzero() { return izero(); }
+IDL_IN H dot4(H acc, W w, int32_t a) { return dot(acc, w, a); }
+IDL_IN I wide(H x) { return x; }
+constexpr float CENTRE = 0.0f;
+using C = W;
+IDL_IN C full(W w) { return w; }
+IDL_IN I dot8(I acc, C w, int32_t a) { return dot(acc, w, a); }
+#endif
+
+// How many rows of activations a kernel takes through a tile at once, so that its sums stay in registers.
+#if defined(IDL_FEW_REGISTERS)
+constexpr int TILE_ROWS = 4, SCORE_ROWS = 4, VALUE_COLUMNS = 1;
+#else
+constexpr int TILE_ROWS = 8, SCORE_ROWS = 8, VALUE_COLUMNS = 4;
 #endif
 
 // e^x by range reduction to |r| <= ln2/2 and a degree-6 polynomial (relative error below 4e-7).
