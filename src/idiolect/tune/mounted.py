@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 class Mounted:
     """A model's adapter. Its parameters are part of the module tree and are the only ones with `requires_grad`."""
 
-    def __init__(
-        self, model: Model, adapter: Adapter, base: dict[str, str], choices: dict[str, Choice | None]
-    ) -> None:
+    def __init__(self, model: Model, adapter: Adapter, base: dict[str, str], choices: dict[str, Choice | None]) -> None:
         """`choices` are what the slots held before, for an engine that serves the same model."""
         self.model, self.adapter, self.base, self._choices = model, adapter, base, choices
         self.on = True
