@@ -96,7 +96,7 @@ def soak(source: str | None, clients: int, seconds: float, tokens: int, seed: in
             store=str(Path(folder) / "store.sqlite"),
             http=HttpConfig(port=0),
             layers=("trace", "limits"),
-            limits=LimitsConfig(concurrency=2 * clients),
+            limits=LimitsConfig(concurrent=2 * clients),
         )
         app = App(config, {"m": Served("m", LocalModel(model, engine, "m"), "model")})
         listener = bind(config.http, False)
