@@ -1,15 +1,20 @@
 """The native CPU engine beside llama.cpp (the same file, and its fastest format) and transformers in bfloat16.
 
 Everything that the engine adds is in its figures: scheduling, sampling, text, metrics. The rivals are timed with a
-greedy argmax of the full logits in the loop, and nothing else. All sides take turns within each round.
+greedy argmax of the full logits in the loop, and nothing else. All sides take turns within each round. `busy` is decode
+beside a process that never rests; `memory` and `ready` are taken in processes of their own.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +25,15 @@ from benchmarks.harness import Result, interleave, ratios, spread
 SUMMARY = "Decode, prefill and batches of the native engine beside llama.cpp and transformers, and the error of each."
 PROMPT = 512
 SHORT = 16
+TASKS = ("decode", "decode512", "prefill", "streams8", "streams32", "busy", "kl", "memory", "ready")
+APART = {"kl", "memory", "ready"}  # not tokens per second
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=64, help="new tokens of a stream (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--tasks", default="decode,decode512,prefill,streams8,streams32,kl", help="which to run")
+    parser.add_argument("--tasks", default=",".join(TASKS), help="which to run, of %(default)s")
     parser.add_argument("--rivals", default="q4_1,q4_0,transformers", help="beside whom")
 
 
@@ -54,11 +61,15 @@ def run(args: argparse.Namespace) -> Result:
             sides["transformers bf16"] = Transformers()
         print(f"runner: {sides['ours'].engine.stats().runner}\n")
         medians = {}
-        for task in [t for t in tasks if t != "kl"]:
-            medians[task] = measure(task, sides, text, args)
+        for task in [t for t in tasks if t not in APART]:
+            with neighbour() if task == "busy" else contextlib.nullcontext():
+                medians[task] = measure(task, sides, text, args)
         notes = [f"{task} {name}: {ratio:.2f}x" for task, found in medians.items() for name, ratio in found.items()]
         if "kl" in tasks:
             notes += errors(sides, text)
+        if "memory" in tasks or "ready" in tasks:
+            long = model.tokenizer.encode(words * 60)[:2048]
+            notes += apart(tasks, model.source.path, long, Path(folder), args)
     first = medians.get("decode", {})
     ratio = first.get("llama.cpp Q4_1")
     figure = sides["ours"].last.get("decode", 0.0)
@@ -101,6 +112,42 @@ def measure(task: str, sides: dict[str, Any], text: list[int], args: argparse.Na
             line += f"   ratio {ratio}"
         print(line, flush=True)
     return found
+
+
+@contextlib.contextmanager
+def neighbour() -> Iterator[None]:
+    """One other busy process on the machine."""
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        other.kill()
+        other.wait()
+
+
+def apart(tasks: list[str], path: Path, text: list[int], folder: Path, args: argparse.Namespace) -> list[str]:
+    """Peak memory of one stream that fills 2,048 tokens, and seconds from imports to ready, each in its own process."""
+    ids = folder / "ids.json"
+    ids.write_text(json.dumps(text))
+
+    def alone(side: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "benchmarks.rivals.process", side, str(path), str(ids), str(args.threads)]
+        return dict(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+
+    ours = [alone("ours") for _ in range(3 if "ready" in tasks else 1)]
+    lines = []
+    if "memory" in tasks:
+        peak, torch_only = spread([o["peak"] for o in ours]).median, alone("torch")["peak"]
+        lines.append(f"memory ours: {peak:.0f} MB at most, {torch_only:.0f} of them torch's import alone")
+        if "q4_1" in args.rivals:
+            rival = alone("llama")["peak"]
+            lines.append(f"memory llama.cpp Q4_1: {rival:.0f} MB, ratio {peak / rival:.2f} (goal <= 2.5)")
+    if "ready" in tasks:
+        whole, load = spread([o["ready"] for o in ours]), spread([o["load"] for o in ours])
+        lines.append(f"ready ours: {whole} s after the imports (goal < 0.5), of which reading the model {load}")
+    for line in lines:
+        print(line, flush=True)
+    return lines
 
 
 class Ours:

@@ -53,6 +53,19 @@ EXAMPLES = {
   idiolect train runs/mine --resume                       go on where it was stopped
   idiolect train sft-full -d x.jsonl --preset tiny --set train.optimiser.lr=1e-5
   torchrun --nproc-per-node 2 -m idiolect train sft-full --data x.jsonl""",
+    "export": """
+  idiolect export hf:org/model model.gguf --type q8_0     for llama.cpp
+  idiolect export model.gguf ./model --type bf16          for transformers""",
+    "plan": """
+  idiolect plan 7b                                          what a size alone tells
+  idiolect plan ./model --serve --context 8192 --batch 8    memory and speed of serving
+  idiolect plan ./model --tune qlora --rank 16              memory and work of tuning
+  idiolect plan config.json --train --tokens 300b --machine h100""",
+    "tune": """
+  idiolect tune embedded chats.jsonl --out runs/mine      LoRA on the embedded model
+  idiolect tune ./Qwen3-0.6B chats.jsonl --rank 16 --targets all --quantise nf4
+  idiolect tune embedded chats.jsonl --method prefix --option tokens=30
+  idiolect up --no-docs --adapter mine=runs/mine/adapter  talk to it""",
     "store": """
   idiolect store verify                    is everything still there, unchanged?
   idiolect store events --kind feedback    what people said""",
@@ -76,6 +89,9 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "models": ("models:app", "List, inspect and fetch models."),
     "data": ("data:app", "Look at training data before it is used."),
     "train": ("train:train", "Train a model by a recipe, from nothing or from open weights."),
+    "export": ("export:export", "Write a model as a GGUF file or a Hugging Face directory, and compare."),
+    "plan": ("plan:plan", "Say what a model costs in bytes, FLOPs and seconds, before it is run."),
+    "tune": ("tune:tune", "Teach open weights your examples: an adapter, or the whole model."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
     "bench": ("bench:app", "Measure a server under load: latencies, throughput, goodput."),

@@ -213,3 +213,16 @@ def test_pictures(tmp_path: Path, kind: str) -> None:
         assert path.read_bytes()[:8].startswith(b"\x89PNG" if kind == "png" else b"<?xml")
     with pytest.raises(BadInput, match=r"x.gif"):
         plot(tokens([3]), tmp_path / "x.gif")
+
+
+def test_a_step_knows_the_lines_of_its_examples(tmp_path: Path) -> None:
+    a = jsonl(tmp_path / "a.jsonl", CHATS[:3])
+    b = tmp_path / "b.json"
+    b.write_text(json.dumps(CHATS[3:5], indent=1))
+    for _ in range(2):  # made, and from the cache
+        found = prepare(model(), DataConfig(train=(str(a), str(b)), shuffle=False))
+        assert found.train.examples(0) == [  # type: ignore[union-attr]
+            *(f"{a}, line {i}" for i in (1, 2, 3)),
+            f"{b}, line 2",
+            f"{b}, line 6",
+        ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +304,19 @@ def test_several_files_in_a_folder_ask_for_one(tmp_path: Path, whole: bytes) -> 
     (tmp_path / "b.gguf").write_bytes(whole)
     with pytest.raises(BadInput, match=r"a\.gguf, b\.gguf"):
         models.inspect(tmp_path)
+
+
+def test_what_was_loaded_may_be_trained_in_place(whole: bytes, tmp_path: Path) -> None:
+    """The file is mapped read-only; a weight that lies in it would end the process. So another process tries."""
+    path = tmp_path / "m.gguf"
+    path.write_bytes(whole)
+    code = """if True:
+        import sys
+        from idiolect import models
+        model = models.load(sys.argv[1], dtype="float32", packed=False, progress=False)
+        for parameter in model.parameters():
+            parameter.data.add_(1.0)
+    """
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert path.read_bytes() == whole

@@ -195,12 +195,39 @@ def test_threads_agree(lib: Any, threads: int) -> None:
         assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("step_tokens", [9, 16, 33])
-def test_chunked_equals_whole_bit_for_bit(lib: Any, step_tokens: int) -> None:
+@pytest.mark.parametrize(("step_tokens", "kv"), [(9, "fp16"), (16, "fp16"), (33, "int8")])
+def test_chunked_equals_whole_bit_for_bit(lib: Any, step_tokens: int, kv: str) -> None:
     model = network(Llama, {**BASE, **VARIANTS["mistral window"]})
     item = Scored(tuple(1 + (5 * i * i) % 90 for i in range(120)), 1)
-    (whole,), (chunked,) = scores(model, [item], step_tokens=200), scores(model, [item], step_tokens=step_tokens)
+    (whole,) = scores(model, [item], step_tokens=200, kv=kv)
+    (chunked,) = scores(model, [item], step_tokens=step_tokens, kv=kv)
     assert np.array_equal(whole, chunked)
+
+
+class Rounded(Contiguous):
+    """Keys and values rounded to int8, with a scale for every head and position."""
+
+    def extend(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> None:
+        rounded = []
+        for x in (k, v):
+            scale = x.abs().amax(-1, keepdim=True) / 127
+            rounded.append((x / scale).round() * scale)
+        super().extend(layer, *rounded)
+
+
+@pytest.mark.parametrize("isa", ["portable", "avx2", "avx512"], indirect=True)
+@pytest.mark.parametrize("name", ["odd groups", "wide heads", "qwen2 window"])
+def test_int8_keys_and_values_equal_the_reference_that_rounds_them(lib: Any, isa: str, name: str) -> None:
+    model = network(Llama, {**BASE, **VARIANTS[name]})
+    model.attention = "reference"
+    item = Scored(tuple(1 + (7 * i * i + 3) % 90 for i in range(70)), 1)
+    (found,) = scores(model, [item], kv="int8")
+    cache = Rounded(model.state_specs(), capacity=128, dtype=torch.float32)
+    with torch.inference_mode():
+        every = model(cache.batch([item.ids])).log_softmax(-1)
+    want = every[torch.arange(69), torch.tensor(item.ids[1:])].numpy()
+    (fine,) = scores(model, [item])
+    assert np.abs(found - want).mean() < 0.1 * np.abs(fine - want).mean()  # the same error, not one of this size
 
 
 def test_gate_order_alternates_tiles() -> None:

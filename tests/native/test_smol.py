@@ -79,3 +79,18 @@ def test_copied_keys_are_the_computed_ones(engine: Engine, stored: Any) -> None:
     for a, b in zip(source, target, strict=True):
         assert torch.equal(k[:, a // size, :, :, a % size], k[:, b // size, :, :, b % size])
         assert torch.equal(v[:, a // size, :, a % size], v[:, b // size, :, b % size])
+
+
+def test_int8_keys_and_values_move_the_distribution_less_than_the_weights_do(engine: Engine, stored: Any) -> None:
+    """And sequences that start from one another's pages, scales included, choose the same tokens."""
+    small = Engine(stored, EngineConfig(memory_bytes=64 << 20, threads=2, step_tokens=256, kv="int8"))
+    assert "int8 kv" in small.stats().runner
+    assert small.stats().pages_total > 0.9 * engine.stats().pages_total  # in half the memory
+    ids = stored.tokenizer.encode(TEXT)[:130]
+    item = Scored(tuple(ids), 1)
+    fine, coarse = ([i.logprob for i in e.score([item])[0]] for e in (engine, small))
+    assert 0 < sum(abs(a - b) for a, b in zip(fine, coarse, strict=True)) / len(fine) < 0.05
+    small.forget()
+    alone = small.generate([ids], GREEDY)[0]
+    again = small.generate([ids], GREEDY)[0]
+    assert again.usage.cached_tokens == 129 and again.ids == alone.ids

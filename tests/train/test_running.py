@@ -262,3 +262,9 @@ def test_command_line(text: Path, tmp_path: Path, capfd: Any) -> None:
     assert "gpt-shakespeare" in capfd.readouterr().out
     assert main(["train", "gpt-shakespeare"]) == 2
     assert "--data" in capfd.readouterr().err
+
+
+def test_tensorboard_is_written(text: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    run(recipe(text, tmp_path / "run", "train.steps=2", "train.tensorboard=true"))
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -104,6 +105,15 @@ def test_matmul_is_the_product_with_the_floats(fmt: str) -> None:
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half, x.bfloat16() @ q.dequantise(torch.bfloat16).T)
     assert not list(q.parameters())
+    other = weights.quantise(normal(64, 48, seed=3), "int8")  # the floats of one product may lie where another's were
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        kept = q.matmul(x.to(dtype))
+        other.matmul(torch.ones(2, 48, dtype=dtype))
+        assert torch.equal(kept, q.matmul(x.to(dtype)))
+        assert torch.equal(q.transient(dtype), q.dequantise(dtype))
+    with torch.inference_mode():
+        q.matmul(x.half())
+    assert q.matmul(x.half()).requires_grad
 
 
 @pytest.mark.parametrize("fmt", ALL)
@@ -187,16 +197,22 @@ def test_gradients_pass_and_checkpointing_gives_the_same() -> None:
         torch.testing.assert_close(a, c)
 
 
-def test_no_floats_of_the_matrix_wait_for_the_backward_pass() -> None:
-    made, kept = layer("nf4", bias=False), []
+@pytest.mark.parametrize("stored", [False, True])
+def test_neither_floats_nor_input_wait_for_the_backward_pass(stored: bool) -> None:
+    made, kept = layer("q8_0" if stored else "nf4", bias=False), []
+    if stored:
+        made.hold(made.stored.as_stored())  # type: ignore[union-attr, arg-type]
 
     def note(t: Tensor) -> Tensor:
         kept.append(t)
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-        made(normal(3, 64).requires_grad_())
-    assert not kept
+        x = normal(3, 64).requires_grad_() + 1  # whose own gradient needs nothing
+        seen, y = weakref.ref(x), made(x)
+        del x
+    assert not kept and seen() is None
+    y.sum().backward()
 
 
 def test_a_tied_head_uses_the_quantised_table() -> None:

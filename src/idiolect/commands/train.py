@@ -122,8 +122,8 @@ def summary(result: RunResult) -> dict[str, Any]:
     }
 
 
-def tell(result: RunResult) -> None:
-    """What a person wants to know at the end, and the next command."""
+def tell(result: RunResult, serve: str = "") -> None:
+    """What a person wants to know at the end, and the next command (`serve`: the one that serves the result)."""
     outcome, progress = result.outcome, result.outcome.progress
     if outcome.stopped:
         print(f"Stopped after step {progress.step:,} of {outcome.total:,}; everything is kept.")
@@ -139,7 +139,11 @@ def tell(result: RunResult) -> None:
         rows.append(("validation loss", f"{progress.best:.4f} after step {progress.best_step:,}"))
     rows += [(what, str(path)) for what, path in (("result", result.export), ("report", result.report)) if path]
     show.table(rows)
-    if result.mounted is not None and result.mounted.config.method != "full":
+    if serve:
+        print(f"\nTalk to it: {serve}")
+    elif hasattr(result.objective, "head"):
+        print(f'\nUse it from Python: idiolect.train.headed.load("{result.export}").scores([...])')
+    elif result.mounted is not None and result.mounted.config.method != "full":
         print(f"\nTalk to it: idiolect up --no-docs --adapter {result.export}")
     elif result.export is not None:
         print(f"\nTalk to it: idiolect up --no-docs --model {result.export}")

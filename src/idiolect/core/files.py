@@ -54,6 +54,29 @@ def atomic_write(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
             temp.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """`atomic_write` for a library that opens its file itself: yields a name beside `path` to write to, which becomes
+    `path`, with its bytes on the disk, when the block ends well."""
+    path = Path(path)
+    temp = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        yield temp
+        with temp.open("rb") as file:
+            os.fsync(file.fileno())
+        temp.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+            raise NotFound(f"there is no folder {path.parent}", hint="create it first") from error
+        if error.filename is not None and Path(error.filename) != temp:
+            raise  # about some other file that the block touched
+        raise disk_error(error, path) from error
+    finally:
+        with suppress(OSError):
+            temp.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` durable (a no-op where folders cannot be opened, as on Windows)."""
     try:

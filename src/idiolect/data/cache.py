@@ -35,9 +35,16 @@ def tokenise(
     nothing is left.
     """
     if cache is False:
-        return _build(data, codec, on_error, None, sink)
-    root = cache_dir() / "tokens" if cache is True else cache
-    root.mkdir(parents=True, exist_ok=True)
+        tokens = _build(data, codec, on_error, None, sink)
+    else:
+        folder = cache_dir() / "tokens" if cache is True else Path(cache)
+        folder.mkdir(parents=True, exist_ok=True)
+        tokens = _kept(data, codec, on_error, folder, sink)
+    tokens.names = [str(file) for file in data.files]
+    return tokens
+
+
+def _kept(data: Dataset, codec: Codec, on_error: OnError, root: Path, sink: Sink | None) -> Tokens:
     key = fingerprint(data, codec, on_error)
     path = root / key
     with lock(root / f"{key}.lock"):
@@ -65,7 +72,7 @@ def fingerprint(data: Dataset, codec: Codec, on_error: OnError = "stop") -> str:
     """The name of the token files: the files' content, how they are read, and how they become ids."""
     content = [sha256_file(file) for file in data.files]
     reading = canonical([data.format, data.separator, len(data), on_error])
-    return digest(codec.fingerprint, reading, *content)[:32]
+    return digest("tokens 2", codec.fingerprint, reading, *content)[:32]
 
 
 def _build(data: Dataset, codec: Codec, on_error: OnError, path: Path | None, sink: Sink | None) -> Tokens:
@@ -83,7 +90,7 @@ def _build(data: Dataset, codec: Codec, on_error: OnError, path: Path | None, si
                     skipped.add(reason, error.message)
                     continue
                 builder.counts.dropped += not rows
-                _add(builder, rows, index, text_hash(words(example)))
+                _add(builder, rows, index, text_hash(words(example)), data.where(index))
                 if index % 64 == 0:
                     bar.update(done=index)
         counts = builder.counts
@@ -102,10 +109,10 @@ def _build(data: Dataset, codec: Codec, on_error: OnError, path: Path | None, si
     return tokens
 
 
-def _add(builder: Builder, rows: list[Row], index: int, hash: int) -> None:
+def _add(builder: Builder, rows: list[Row], index: int, hash: int, where: tuple[int, int]) -> None:
     for number, row in enumerate(rows):
         # The pieces of a long document are items of their own; each needs a hash of its own to be split by.
-        builder.add(row, index, hash if number == 0 else text_hash(f"{hash}:{number}"))
+        builder.add(row, index, hash if number == 0 else text_hash(f"{hash}:{number}"), where)
 
 
 def text_hash(text: str) -> int:

@@ -92,14 +92,15 @@ class Dataset(Sequence[Example]):
                     raise
                 skipped.add(_reason(error.message), error.message)
 
+    def where(self, index: int) -> tuple[int, int]:
+        """(number of the file, line) of an example, without reading it."""
+        number = self._file(index)
+        return number, self._records[number].line(index - self._bounds[number])
+
     def place(self, index: int) -> str:
         """ "file, line 12" of an example."""
-        number = self._file(index)
-        try:
-            _, record = self._record(index)
-        except BadInput as error:
-            return error.message.split(":")[0]
-        return f"{self.files[number]}, line {record.line}"
+        number, line = self.where(index)
+        return f"{self.files[number]}, line {line}"
 
     def _file(self, index: int) -> int:
         return bisect_right(self._bounds, index) - 1

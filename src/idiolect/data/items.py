@@ -37,6 +37,10 @@ class Items(Protocol):
         """(ids uint32 [N], counted uint8 [N]) of each segment of an item."""
         ...
 
+    def place(self, index: int) -> str:
+        """File and line of an item."""
+        ...
+
     def reference(self, index: int) -> np.ndarray | None:
         """float32 log-probability of each segment of an item under a reference model, where it is known."""
         ...
@@ -56,6 +60,9 @@ class Subset:
 
     def segments(self, index: int) -> list[tuple[np.ndarray, np.ndarray]]:
         return self.items.segments(int(self.index[index]))
+
+    def place(self, index: int) -> str:
+        return self.items.place(int(self.index[index]))
 
     def reference(self, index: int) -> np.ndarray | None:
         return self.items.reference(int(self.index[index]))
@@ -81,6 +88,10 @@ class Joined:
     def segments(self, index: int) -> list[tuple[np.ndarray, np.ndarray]]:
         part, own = self._find(index)
         return part.segments(own)
+
+    def place(self, index: int) -> str:
+        part, own = self._find(index)
+        return part.place(own)
 
     def reference(self, index: int) -> np.ndarray | None:
         part, own = self._find(index)

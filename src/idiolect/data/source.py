@@ -65,6 +65,10 @@ class PackedSource:
         bins = best_fit(self.items.lengths[chosen].tolist(), self.batching.micro_tokens)
         return [collate(self.items, chosen[places], self.batching.prompt_weight) for places in bins]
 
+    def examples(self, step: int) -> list[str]:
+        """File and line of the examples of a step, for messages."""
+        return [self.items.place(item) for item in self.chosen(step).tolist()]
+
     def chosen(self, step: int) -> np.ndarray:
         """The numbers of the items of a step."""
         epoch, within = divmod(step, self.steps_per_epoch)
@@ -88,10 +92,11 @@ def collate(items: Items, chosen: np.ndarray, prompt_weight: float = 0.0) -> Tra
     for item in chosen.tolist():
         segments = items.segments(item)
         known = items.reference(item)
+        asked = prompt_weight if len(segments) == 1 else 0.0  # what is compared are the responses alone
         for rank, (tokens, counted) in enumerate(segments):
             ids.append(torch.from_numpy(tokens.astype(np.int64)))
             targets.append(np.append(tokens[1:], 0).astype(np.int64))
-            weights.append(np.append(np.where(counted[1:], 1.0, prompt_weight), 0.0).astype(np.float32))
+            weights.append(np.append(np.where(counted[1:], 1.0, asked), 0.0).astype(np.float32))
             if items.labels is not None:
                 labels.append(items.labels[item])
             elif len(segments) > 1:

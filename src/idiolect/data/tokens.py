@@ -22,6 +22,8 @@ FILES = {  # name -> (dtype, the count of `Counts` that it is as long as, and ho
     "items": (np.int64, "items", 1),
     "hashes": (np.uint64, "items", 0),
     "sources": (np.int64, "items", 0),
+    "files": (np.int64, "items", 0),
+    "lines": (np.int64, "items", 0),
     "labels": (np.float64, "items", 0),
 }
 
@@ -49,13 +51,16 @@ class Tokens:
     """Items in files (satisfies `Items`). T tokens, S segments, I items.
 
     `ids` [T], `counted` [T] (1: the token counts in the loss), `segments` [S + 1] bounds in tokens, `items` [I + 1]
-    bounds in segments, `hashes` [I] of the text, `sources` [I] the record that it came from.
+    bounds in segments, `hashes` [I] of the text, `sources` [I] the record that it came
+    from, `files` and `lines` [I] where that stands.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray], counts: Counts, path: Path | None = None) -> None:
         self.ids, self.counted, self.bounds = arrays["ids"], arrays["counted"], arrays["segments"]
         self.items, self.hashes, self.sources = arrays["items"], arrays["hashes"], arrays["sources"]
         self.labels = arrays["labels"] if counts.labelled else None
+        self._files, self._lines = arrays["files"], arrays["lines"]
+        self.names: list[str] = []  # of the files, for people
         self.counts, self.path = counts, path
         self.classes = tuple(counts.classes)
         self.lengths = self.bounds[self.items[1:]] - self.bounds[self.items[:-1]]
@@ -85,6 +90,11 @@ class Tokens:
         bounds = self.bounds[self.items[index] : self.items[index + 1] + 1]
         return [(self.ids[a:b], self.counted[a:b]) for a, b in pairwise(bounds.tolist())]
 
+    def place(self, index: int) -> str:
+        number = int(self._files[index])
+        name = self.names[number] if number < len(self.names) else f"file {number + 1}"
+        return f"{name}, line {self._lines[index]}"
+
     def reference(self, index: int) -> np.ndarray | None:
         if self.references is None:
             return None
@@ -92,17 +102,19 @@ class Tokens:
 
 
 class Builder:
-    """Writes rows as they come; in memory stay 8 bytes a segment and 32 an item. `path` None keeps all in memory."""
+    """Writes rows as they come; in memory stay 8 bytes a segment and 48 an item. `path` None keeps all in memory."""
 
     def __init__(self, path: Path | None, format: str) -> None:
         self.path, self.counts = path, Counts(format=format, labelled=format == "labelled")
         self._bounds, self._items = array("q", [0]), array("q", [0])
         self._hashes, self._sources = array("Q"), array("q")
+        self._files, self._lines = array("q"), array("q")
         self._labels: list[str | float] = []
         self._memory: dict[str, list[np.ndarray]] = {"ids": [], "counted": []}
         self._open = {} if path is None else {name: (path / name).open("wb") for name in self._memory}
 
-    def add(self, row: Row, source: int, hash: int) -> None:
+    def add(self, row: Row, source: int, hash: int, where: tuple[int, int] = (0, 0)) -> None:
+        """`source` is the record's number, `where` its file's number and its line."""
         for segment in row.segments:
             for name, values in zip(("ids", "counted"), segment, strict=True):
                 if self._open:
@@ -114,6 +126,8 @@ class Builder:
         self._items.append(len(self._bounds) - 1)
         self._hashes.append(hash)
         self._sources.append(source)
+        self._files.append(where[0])
+        self._lines.append(where[1])
         if row.label is not None:
             self._labels.append(row.label)
         self.counts.truncated += row.cut > 0
@@ -129,6 +143,8 @@ class Builder:
             "items": np.array(self._items, np.int64),
             "hashes": np.array(self._hashes, np.uint64),
             "sources": np.array(self._sources, np.int64),
+            "files": np.array(self._files, np.int64),
+            "lines": np.array(self._lines, np.int64),
             "labels": labels if counts.labelled else np.zeros(counts.items),
         }
         if self.path is None:

@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -36,13 +37,19 @@ class Core:
     """Sequences in, outputs out. `submit` and `cancel` may be called from any thread at any time; `step` runs under a
     lock, so several callers cannot disturb one another."""
 
-    def __init__(self, model: CausalModel, config: EngineConfig | None = None) -> None:
-        """Plans and reserves the memory. `BadInput` when it does not hold one page."""
+    def __init__(
+        self,
+        model: CausalModel,
+        config: EngineConfig | None = None,
+        adapters: Mapping[str, str | Path] | None = None,
+    ) -> None:
+        """Plans and reserves the memory. `BadInput` when it does not hold one page. `adapters` (folders by name) are
+        there from the beginning, and the runner is chosen so that it can serve them (see `add_adapter`)."""
         self.model = model.eval()
         self.tokenizer = model.tokenizer
         self.config = config = config or EngineConfig()
         self.adapters = Adapters(model)
-        self._runner = choose(self.model, config)
+        self._runner = choose(self.model, config, adapters)
         self._cache = self._runner.cache
         count = self._cache.pages
         self._pages = Pages(count, None if self._cache.shares else self._move)
@@ -61,6 +68,9 @@ class Core:
         self._tidy = True  # False: some sequence was told to stop since the last look
         self._busy = False  # inside a step, where nothing may be taken away
         self._pending: list[Output] = []  # news since the last step
+        self._retired: list[Served] = []  # adapters that were removed and are still in use
+        for name, folder in (adapters or {}).items():
+            self.add_adapter(name, folder)
 
     def _move(self, old: list[int], new: list[int]) -> None:
         """Pages move to a longer run: their content, and what the prefix cache knows of them."""
@@ -192,6 +202,11 @@ class Core:
     # ---------------------------------------------------------------------------------------------- a step
 
     @property
+    def runner(self) -> str:
+        """Who computes, in words."""
+        return str(self._runner)
+
+    @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits."""
         return not self._inbox and self._scheduler.idle
@@ -218,6 +233,8 @@ class Core:
                 self._stats.steps += 1
                 self._stats.step_seconds += time.perf_counter() - begin
             self._tidy_up()
+            if self._retired:
+                self._retire()
             outputs, self._pending = self._pending, []
             return outputs
 
@@ -390,7 +407,15 @@ class Core:
     def remove_adapter(self, name: str) -> None:
         """Take no more requests for an adapter; those that run with it go on. `NotFound` with the nearest name."""
         with self._lock:
-            self.adapters.remove(name)
+            self._retired.append(self.adapters.remove(name))
+            self._retire()
+
+    def _retire(self) -> None:
+        """Let go of removed adapters that nobody uses any more."""
+        used = {seq.adapter for seq in (*self._inbox, *self._scheduler.everyone())}
+        for served in [one for one in self._retired if one.key not in used]:
+            self._retired.remove(served)
+            self._runner.drop(served)
 
     def forget(self) -> None:
         """Empty the prefix cache."""

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from idiolect.core.call import Cancel, Sampling, TokenInfo
@@ -27,11 +28,16 @@ class Engine(Core):
     whenever there is something to do, and every method may be called from any thread or event loop.
     """
 
-    def __init__(self, model: CausalModel, config: EngineConfig | None = None) -> None:
+    def __init__(
+        self,
+        model: CausalModel,
+        config: EngineConfig | None = None,
+        adapters: Mapping[str, str | Path] | None = None,
+    ) -> None:
         self._news = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
-        super().__init__(model, config)
+        super().__init__(model, config, adapters)
 
     # ------------------------------------------------------------------------------------------- the thread
 

@@ -1,7 +1,8 @@
 """Keys and values in the pages that the native kernels read.
 
 K is [layers, pages, Hkv, Dh, page_size] (transposed, so that sixteen positions are one vector), V is [layers, pages,
-Hkv, page_size, Dh], both fp16: half of float32's traffic, and finer than bfloat16.
+Hkv, page_size, Dh]. Both are fp16 (half of float32's traffic, and finer than bfloat16), or int8 with a float32 scale
+for every head and position [layers, pages, Hkv, page_size].
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from idiolect.core.errors import Unavailable
 from idiolect.engine.kv import Slots
@@ -24,25 +26,32 @@ class NativeKV(Slots):
 
     shares = True
 
-    def __init__(self, layers: int, kv_heads: int, dim: int, pages: int, page_size: int) -> None:
+    def __init__(self, layers: int, kv_heads: int, dim: int, pages: int, page_size: int, *, int8: bool = False) -> None:
         super().__init__(pages, page_size)
         if page_size % LANES:
             raise Unavailable(f"the kernels need pages of a multiple of {LANES} tokens, not {page_size}")
-        self.k = zeros(layers, pages, kv_heads, dim, page_size)
-        self.v = zeros(layers, pages, kv_heads, page_size, dim)
-        self.struct = Cache(page_size, pages, layers, kv_heads, dim, 0, self.k.data_ptr(), self.v.data_ptr())
+        kind = torch.int8 if int8 else torch.float16
+        self.k = zeros(layers, pages, kv_heads, dim, page_size, dtype=kind)
+        self.v = zeros(layers, pages, kv_heads, page_size, dim, dtype=kind)
+        self.scales: tuple[Tensor, ...] = ()  # of K, of V
+        if int8:
+            self.scales = tuple(zeros(layers, pages, kv_heads, page_size, dtype=torch.float32) for _ in range(2))
+        self.struct = Cache(
+            *(page_size, pages, layers, kv_heads, dim, int(int8)),
+            *(t.data_ptr() for t in (self.k, self.v, *self.scales)),
+        )
 
     @staticmethod
-    def bytes_per_page(layers: int, kv_heads: int, dim: int, page_size: int) -> int:
-        return 2 * layers * kv_heads * dim * page_size * 2
+    def bytes_per_page(layers: int, kv_heads: int, dim: int, page_size: int, *, int8: bool = False) -> int:
+        return 2 * layers * kv_heads * page_size * (dim + 4 if int8 else 2 * dim)
 
     @property
     def bytes(self) -> int:
-        return self.k.nbytes + self.v.nbytes
+        return sum(t.nbytes for t in (self.k, self.v, *self.scales))
 
     def move(self, old: list[int], new: list[int]) -> None:
-        self.k[:, new] = self.k[:, old]
-        self.v[:, new] = self.v[:, old]
+        for t in (self.k, self.v, *self.scales):
+            t[:, new] = t[:, old]
 
     def copy(self, source: range | list[int], target: range | list[int]) -> None:
         """Whole pages where both sides have them in the same place, single positions for the rest."""
@@ -56,21 +65,28 @@ class NativeKV(Slots):
             pa, ia = _split(a[whole:], size)
             pb, ib = _split(b[whole:], size)
             self.k[:, pb, :, :, ib] = self.k[:, pa, :, :, ia]
-            self.v[:, pb, :, ib] = self.v[:, pa, :, ia]
+            for t in (self.v, *self.scales):
+                t[:, pb, :, ib] = t[:, pa, :, ia]
 
-    def write(self, slots: range | list[int], keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
+    def write(self, slots: range | list[int], keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         page, inside = _split(np.asarray(slots), self.page_size)
-        self.k[:, page, :, :, inside] = torch.stack(list(keys), 1).half()  # [n, L, Hkv, Dh]
-        self.v[:, page, :, inside] = torch.stack(list(values), 1).half()
+        k, v = torch.stack(list(keys), 1).float(), torch.stack(list(values), 1).float()  # [n, L, Hkv, Dh]
+        for i, x in enumerate((k, v)):
+            if self.scales:
+                scale = x.abs().amax(-1) / 127  # [n, L, Hkv]
+                self.scales[i][:, page, :, inside] = scale
+                x.div_(scale.clamp(min=1e-30)[..., None]).round_()
+        self.k[:, page, :, :, inside] = k.to(self.k.dtype)
+        self.v[:, page, :, inside] = v.to(self.v.dtype)
 
 
-def _split(slots: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _split(slots: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(slots // size), torch.from_numpy(slots % size)
 
 
-def zeros(*shape: int) -> torch.Tensor:
-    """fp16 zeros at a cache line's start; the operating system backs only the pages that are touched."""
-    count = int(np.prod(shape))
-    room = np.zeros(count * 2 + ALIGN, np.uint8)
+def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Zeros at a cache line's start; the operating system backs only the pages that are touched."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    room = np.zeros(size + ALIGN, np.uint8)
     begin = -room.ctypes.data % ALIGN
-    return torch.from_numpy(room[begin : begin + 2 * count]).view(torch.float16).view(shape)
+    return torch.from_numpy(room[begin : begin + size]).view(dtype).view(shape)

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idiolect.core.errors import BadInput, Unavailable
+from idiolect.core.errors import Unavailable
 from idiolect.engine.adapters import Served
 from idiolect.engine.config import EngineConfig
+from idiolect.engine.native_adapters import Table
 from idiolect.engine.native_kv import NativeKV
 from idiolect.engine.runner import Wanted, gather, pages_for
 from idiolect.engine.scheduler import Work
@@ -51,18 +52,21 @@ class NativeRunner:
         self._lib = lib = library()
         quantise = None if config.weights == "stored" else config.weights
         plan = record(model, min(model.context, config.context or model.context), quantise)
-        pages = pages_for(config, NativeKV.bytes_per_page(plan.layers, plan.kv_heads, plan.dim, config.page_size))
-        self.cache = NativeKV(plan.layers, plan.kv_heads, plan.dim, pages, config.page_size)
+        int8, shape = config.kv == "int8", (plan.layers, plan.kv_heads, plan.dim)
+        pages = pages_for(config, NativeKV.bytes_per_page(*shape, config.page_size, int8=int8))
+        self.cache = NativeKV(*shape, pages, config.page_size, int8=int8)
         positions = min(model.context, pages * config.page_size, config.context or model.context)
         self._team = Team(lib, config.threads or torch.get_num_threads())
         self._program = Program(lib, self._team, plan, Tiles(lib, plan.matrices), config.step_tokens, positions)
         self._plan = plan
+        self._adapters = Table(model, plan)
         self._stride = -(-positions // config.page_size)
         segments = config.step_tokens
         self._ids = np.zeros(config.step_tokens, np.int32)
         self._pos = np.zeros(config.step_tokens, np.int32)
         self._bounds = np.zeros(segments + 1, np.int32)
         self._lengths = np.zeros(segments, np.int32)
+        self._whose = np.zeros(config.step_tokens, np.int32)
         self._rows = np.zeros(config.step_tokens, np.int32)
         self._tables = np.zeros((segments, self._stride), np.int32)
         self._logits = np.zeros((config.max_batch, plan.width), np.float32)
@@ -76,9 +80,10 @@ class NativeRunner:
             tables=self._tables.ctypes.data,
             out_rows=self._rows.ctypes.data,
             logits_stride=plan.width,
+            vocabulary=int(model.config.vocab),
         )
         self._name = (
-            f"native {lib.idl_isa().decode()} {describe(plan.matrices)}, "
+            f"native {lib.idl_isa().decode()} {describe(plan.matrices)}, {'int8 kv, ' if int8 else ''}"
             f"{self._team.threads} thread{'s' if self._team.threads > 1 else ''}"
         )
 
@@ -96,8 +101,13 @@ class NativeRunner:
         return sum(int(self._lib.idl_packed_bytes(m.kind, m.outputs, m.inputs)) for m in used.values())
 
     def add(self, served: Served) -> None:
-        if served.deltas:
-            raise BadInput(f"the native runner serves no {served.adapter.config.method} adapters", hint="runner: torch")
+        """`BadInput` for an adapter that has no kernel."""
+        self._program.quiesce()
+        self._adapters.add(served)
+
+    def drop(self, served: Served) -> None:
+        self._program.quiesce()
+        self._adapters.drop(served)
 
     def run(self, work: list[Work]) -> NativeStep:
         ids, pos, bounds, last, scored = gather(work)
@@ -111,6 +121,7 @@ class NativeRunner:
         rows = [row for _, row in last]
         step = self._step
         step.n, step.segments = len(ids), len(work)
+        self._adapters.point(step, self._whose, [w.seq.served for w in work], [w.count for w in work])
         self._run(0, self._program.length if rows else self._plan.head, rows, self._logits)
         logits = torch.from_numpy(self._logits[: len(rows)]) if rows else None
         return NativeStep(self, [seq for seq, _ in last], logits, scored)

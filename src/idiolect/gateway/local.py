@@ -25,6 +25,7 @@ from idiolect.gateway.streams import closing, merge
 
 if TYPE_CHECKING:
     from idiolect.engine import Engine, Output
+    from idiolect.engine.adapters import Using
     from idiolect.models import CausalModel
 
 
@@ -35,8 +36,15 @@ class LocalModel:
     `echo` puts a raw prompt in front of its completion. A model without a chat template takes raw prompts only.
     """
 
-    def __init__(self, model: CausalModel, engine: Engine, id: str = "") -> None:
-        self.model, self.engine, self.id = model, engine, id or model.id
+    def __init__(self, model: CausalModel, engine: Engine | Using, id: str = "", adapter: str = "") -> None:
+        """`adapter` is the hash of the one that `engine` goes through, if it does."""
+        self.model, self.engine, self.id, self.adapter = model, engine, id or model.id, adapter
+
+    @property
+    def identity(self) -> str:
+        """Stands for the weights that answer: what was measured of one identity holds for no other."""
+        weights = repr(sorted(self.model.source.sha256.items()))
+        return f"{weights} {self.adapter}" if self.adapter else weights
 
     @property
     def context(self) -> int:
@@ -111,7 +119,7 @@ class LocalModel:
 
     def _speed(self, output: Output) -> Note:
         """Who computed the answer and how fast it came, for the trace."""
-        metrics, runner = output.metrics, self.engine.stats().runner
+        metrics, runner = output.metrics, self.engine.runner
         rate = metrics.tokens_per_second
         data = {"runner": runner, "ttft": metrics.ttft, "tokens_per_second": rate}
         return Note("speed", runner if rate is None else f"{rate:.1f} tokens/s by {runner}", data)

@@ -69,7 +69,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, batch: Batch, backend: str) -> Tensor:
         q, k, v = self.qkv(x).view(x.shape[0], 3, self.heads, -1).unbind(1)
         mixed = attend(q, k, v, batch, self.layer, scale=self.scale, backend=backend)
-        return self.out(mixed.reshape(x.shape))
+        return self.out(mixed.reshape(x.shape[0], -1))
 
 
 class Block(nn.Module):

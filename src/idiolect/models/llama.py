@@ -121,19 +121,12 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, batch: Batch, angles: Angles, backend: str) -> Tensor:
         n, both = x.shape[0], self.heads + self.kv_heads
         qkv = self.qkv(x).view(n, both + self.kv_heads, self.head_dim)
-        qk = qkv[:, :both]
+        qk, v = qkv.split((both, self.kv_heads), 1)
         if self.q_norm is not None and self.k_norm is not None:
-            qk = torch.cat((self.q_norm(qk[:, : self.heads]), self.k_norm(qk[:, self.heads :])), 1)
-        qk = rotate(qk, angles)
-        mixed = attend(
-            qk[:, : self.heads],
-            qk[:, self.heads :],
-            qkv[:, both:],
-            batch,
-            self.layer,
-            window=self.window,
-            backend=backend,
-        )
+            q, k = qk.split((self.heads, self.kv_heads), 1)
+            qk = torch.cat((self.q_norm(q), self.k_norm(k)), 1)
+        q, k = rotate(qk, angles).split((self.heads, self.kv_heads), 1)
+        mixed = attend(q, k, v, batch, self.layer, window=self.window, backend=backend)
         return self.out(mixed.reshape(n, -1))
 
 

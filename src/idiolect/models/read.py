@@ -214,7 +214,9 @@ def piece(weights: Weights, name: str, part: Part, dtype: torch.dtype) -> Tensor
         value = value.t()
     if part.rope_heads and weights.interleaved:
         value = separate_halves(value, part.rope_heads)
-    return value.to(dtype).contiguous()
+    own = value.to(dtype).contiguous()
+    # A GGUF file is mapped read-only: whoever trained such a tensor in place would crash the process.
+    return own.clone() if weights.dialect == "gguf" and own.data_ptr() == value.data_ptr() else own
 
 
 def stored_piece(weights: Weights, name: str, part: Part) -> Piece:

@@ -9,7 +9,7 @@ from typing import Any
 from idiolect.core.errors import Unavailable
 from idiolect.native.toolchain import build
 
-ABI = 2
+ABI = 3
 NORMS = {"none": 0, "rms": 1, "layer": 2}
 ACTIVATIONS = {"silu": 1, "swish": 1, "gelu": 2, "gelu_new": 3, "gelu_pytorch_tanh": 3, "relu": 4}
 STORE, ADD, LOGITS = 0, 1, 2
@@ -33,6 +33,12 @@ class Op(c.Structure):
     ]
 
 
+class Delta(c.Structure):
+    """`idl_delta`: what an adapter does to one product."""
+
+    _fields_ = [("rank", c.c_int32), *((name, c.c_void_p) for name in ("a", "b", "out", "into"))]
+
+
 class Step(c.Structure):
     """`idl_step`: what changes from step to step."""
 
@@ -40,6 +46,8 @@ class Step(c.Structure):
         *((name, c.c_int32) for name in ("begin", "end", "n", "segments", "wanted", "table_stride")),
         *((name, c.c_void_p) for name in ("ids", "pos", "bounds", "lengths", "tables", "out_rows", "logits")),
         ("logits_stride", c.c_int64),
+        *((name, c.c_void_p) for name in ("adapters", "deltas", "soft")),
+        *((name, c.c_int32) for name in ("vocabulary", "ranks")),
     ]
 
 
@@ -47,9 +55,8 @@ class Cache(c.Structure):
     """`idl_cache`: keys and values in pages."""
 
     _fields_ = [
-        *((name, c.c_int32) for name in ("page_size", "pages", "layers", "kv_heads", "dim", "reserved")),
-        ("k", c.c_void_p),
-        ("v", c.c_void_p),
+        *((name, c.c_int32) for name in ("page_size", "pages", "layers", "kv_heads", "dim", "int8")),
+        *((name, c.c_void_p) for name in ("k", "v", "k_scales", "v_scales")),
     ]
 
 
@@ -82,6 +89,7 @@ def _load(path: str) -> Any:
         "idl_team_free": (None, [p]),
         "idl_program_new": (p, [p, p, i, p, i, i, i]),
         "idl_program_free": (None, [p]),
+        "idl_program_quiesce": (None, [p]),
         "idl_program_buffer": (p, [p, i]),
         "idl_program_run": (i, [p, p, p]),
         "idl_packed_bytes": (i64, [i, i, i]),

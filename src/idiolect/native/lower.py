@@ -23,6 +23,7 @@ class Planned:
 
     numbers: dict[str, Any]
     matrix: Matrix | None = None
+    module: Any = None  # whose product it is
     vectors: dict[str, tuple[str, Any]] = field(default_factory=dict)  # slot a..d -> (how to lay out, tensor or rope)
 
 
@@ -135,9 +136,15 @@ class Lowering:
         return self._buffers[id(node)]
 
     def _op(
-        self, kind: int, *, matrix: Matrix | None = None, vectors: dict[str, Any] | None = None, **numbers: Any
+        self,
+        kind: int,
+        *,
+        matrix: Matrix | None = None,
+        module: Any = None,
+        vectors: dict[str, Any] | None = None,
+        **numbers: Any,
     ) -> None:
-        self.ops.append(Planned({"kind": kind, **numbers}, matrix, vectors or {}))
+        self.ops.append(Planned({"kind": kind, **numbers}, matrix, module, vectors or {}))
 
     # ------------------------------------------------------------------------------------------ the operations
 
@@ -266,6 +273,7 @@ class Lowering:
                 k=matrix.inputs,
                 column=matrix.column,
                 matrix=matrix,
+                module=module,
                 vectors=vectors,
                 **how,
             )

@@ -77,6 +77,10 @@ class Program:
         pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
         return np.ctypeslib.as_array(pointer, (rows, width))
 
+    def quiesce(self) -> None:
+        """After it no thread reads what an earlier step pointed to."""
+        self._lib.idl_program_quiesce(self._handle)
+
     def run(self, step: Step, cache: Cache) -> None:
         done = self._lib.idl_program_run(self._handle, ctypes.byref(step), ctypes.byref(cache))
         if done != 0:

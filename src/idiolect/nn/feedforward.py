@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from idiolect.core.registry import Registry
+from idiolect.nn.backward import SwiGLU
 from idiolect.nn.linear import Linear
 from idiolect.nn.tape import Sym
 
@@ -42,7 +43,10 @@ class GatedFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(x, Sym):
             return self.down(self.gate_up(x).gated(self.activation))
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        both = self.gate_up(x)
+        if self.activation in ("silu", "swish") and both.requires_grad and torch.is_grad_enabled():
+            return self.down(SwiGLU.apply(both))
+        gate, up = both.chunk(2, dim=-1)
         return self.down(self.act(gate) * up if torch.is_grad_enabled() else self.act(gate).mul_(up))
 
 

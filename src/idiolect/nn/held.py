@@ -6,6 +6,7 @@ trained: a gradient goes through to x, and the floats that the backward pass nee
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -42,4 +43,4 @@ class Held(Protocol):
 
 def product(x: Tensor, held: Held) -> Tensor:
     """x W^T, W made from its held form in each pass. [..., In] -> [..., Out]; the gradient to x alone."""
-    return frozen(x, lambda: held.dequantise(x.dtype))
+    return frozen(x, partial(held.dequantise, x.dtype))  # a closure over x would keep it for the backward pass

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from idiolect.nn.backward import RMSNormed
 from idiolect.nn.delta import Choice, Delta
 from idiolect.nn.tape import Heads, Sym
 
@@ -29,6 +30,9 @@ class RMSNorm(nn.Module):
         return self.plain(x) if self.delta is None else self.delta(x, self)
 
     def plain(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad):
+            normed: Tensor = RMSNormed.apply(x, self.weight, self.eps)
+            return normed
         return F.rms_norm(x, self.shape, self.weight, self.eps)
 
 

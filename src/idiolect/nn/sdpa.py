@@ -100,15 +100,17 @@ def _decode(q: Tensor, kv_heads: int, batch: Batch, layer: int, scale: float, wi
 def _stateless(q: Tensor, k: Tensor, v: Tensor, batch: Batch, scale: float, causal: bool, window: int | None) -> Tensor:
     """No cache: neighbours of equal length go together as one dense batch."""
     heads, kv_heads, dim = q.shape[1], k.shape[1], q.shape[2]
+    found = runs(batch.bounds)
+    sizes = [end - begin for begin, end, _ in found]
     outputs = []
-    for begin, end, length in runs(batch.bounds):
-        count = (end - begin) // length
-        shape = (count, length, -1, dim)
+    # `split`, not slices: its gradient is one concatenation instead of a whole array of zeros for each slice.
+    for own_q, own_k, own_v, (begin, end, length) in zip(q.split(sizes), k.split(sizes), v.split(sizes), found):
+        shape = ((end - begin) // length, length, -1, dim)
         mask = visible(length, length, True, window, q.device) if causal and window is not None else None
         out = F.scaled_dot_product_attention(
-            q[begin:end].view(shape).transpose(1, 2),
-            k[begin:end].view(shape).transpose(1, 2),
-            v[begin:end].view(shape).transpose(1, 2),
+            own_q.view(shape).transpose(1, 2),
+            own_k.view(shape).transpose(1, 2),
+            own_v.view(shape).transpose(1, 2),
             attn_mask=mask,
             is_causal=causal and mask is None,
             scale=scale,

@@ -150,6 +150,12 @@ class Heads:
             at += r.count
         return Heads(tuple(found), self.dim)
 
+    def split(self, sizes: Sequence[int], dim: int) -> Any:
+        if dim != 1 or sum(sizes) != self.shape[1]:
+            raise NotRecordable(f"heads split into {sizes} along {dim}")
+        ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+        return tuple(self[:, end - size : end] for size, end in zip(sizes, ends))
+
     def norm(self, module: nn.Module, kind: str) -> Any:
         if kind != "rms" or any(r.norm is not None or r.rope is not None for r in self.ranges):
             raise NotRecordable(f"a {kind} norm of heads here")

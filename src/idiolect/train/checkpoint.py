@@ -93,10 +93,15 @@ class Store:
     def load(self, name: str, like: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Progress]:
         """What `save` was given. `like` are tensors of the kind that is wanted (shards, in a distributed store)."""
         tensors, progress, notes = read(self.path(name))
-        for key, value in self.notes.items():
-            if notes.get(key) != value:
-                raise BadInput(
-                    f"{self.path(name)} is of another run: {key} was {notes.get(key)!r}, is {value!r}",
-                    hint="resume with what the run began with, or give another folder",
-                )
+        refuse_other(self.path(name), notes, self.notes)
         return tensors, progress
+
+
+def refuse_other(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """`BadInput` when a checkpoint's notes are not those of this run."""
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            raise BadInput(
+                f"{path} is of another run: its {key} differs",
+                hint="resume with what the run began with, or give another folder",
+            )

@@ -61,7 +61,8 @@ class TrainConfig:
 
     `precision`: fp32; bf16 (weights, gradients and optimiser states); mixed (bf16 computes, fp32 masters are updated).
     `clip` bounds the global norm of the gradient (None: no bound). `validate_every` and `checkpoint_every` count
-    steps (0: at the end of each epoch, and at the end). `export` chooses the weights that the run ends with.
+    steps (0: at the end of each epoch, and at the end). `export` chooses the weights that the run ends with. Of the
+    processes that torchrun started, `tensor` share each matrix; the others share the data.
     """
 
     steps: int | None = None
@@ -79,13 +80,14 @@ class TrainConfig:
     export: Literal["best", "last"] = "best"
     tensorboard: bool = False
     device: str = "cpu"
+    tensor: int = 1
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
             raise BadInput("both steps and epochs are given", hint="give one of them; the other null", param="steps")
         if (self.steps is not None and self.steps < 1) or (self.epochs is not None and self.epochs <= 0):
             raise BadInput("there is nothing to train: steps or epochs is not positive", hint="give at least one step")
-        for name in ("log_every",):
+        for name in ("log_every", "tensor"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}", hint="give at least 1", param=name)
         for name in ("validate_every", "checkpoint_every"):

@@ -44,6 +44,8 @@ def check(run: Trainer, micros: list[TrainBatch], meter: Meter, norm: float, los
 @torch.no_grad()
 def _segments(run: Trainer, batch: TrainBatch) -> str:
     """Which segments of a micro-batch are to blame, one computed after the other."""
+    if run.ranks.sharded:
+        return ""  # the others would have to take part
     group = int(getattr(run.objective, "group", 1))  # segments that only make sense together (a pair)
     bad = []
     for first in range(0, batch.batch.segments - group + 1, group):

@@ -184,6 +184,16 @@ def layout(model: Model, options: HeadConfig) -> Mapping[str, str]:
     return {f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in pairs for leaf in ("weight", "bias")}
 
 
+def storable(model: Model, options: HeadConfig) -> bool:
+    """Whether body and head can be written as one directory: no adapter is mounted, and transformers has the head."""
+    if model.front is not None or any(getattr(m, "delta", None) is not None for m in model.modules()):
+        return False
+    try:
+        return bool(layout(model, options))
+    except BadInput:
+        return False
+
+
 def prefixed(model: Model, name: str) -> str:
     """A tensor's name in a directory of a model with a head: below the bare model's prefix."""
     return name if name.startswith(model.hf_prefix) else model.hf_prefix + name

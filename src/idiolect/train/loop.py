@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from idiolect.core.errors import BadInput
 from idiolect.core.rng import Streams
@@ -145,9 +146,11 @@ class Trainer:
 
     def norm(self) -> float:
         """The global norm of the gradient sums."""
-        grads = self.weights.gradients()
-        total = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
-        return float(total.full_tensor() if hasattr(total, "full_tensor") else total)
+        meshes: dict[Any, list[Tensor]] = {}  # one sum for each way in which gradients are sharded
+        for grad in self.weights.gradients():
+            meshes.setdefault(getattr(grad, "device_mesh", None), []).append(grad)
+        norms = [torch.nn.utils.get_total_norm(grads) for grads in meshes.values()]
+        return math.hypot(*(float(n.full_tensor() if isinstance(n, DTensor) else n) for n in norms))
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -185,6 +188,9 @@ class Trainer:
         if self.store is None:
             raise BadInput("nothing to resume: this run keeps no checkpoints", hint="give it a folder")
         tensors = {f"weights/{k}": v for k, v in self.weights.masters.items()}
+        if name == "last" and self.ranks.sharded:
+            self.optimisers.prepare()
+            tensors |= {f"optimiser/{k}": v for k, v in self.optimisers.state().items()}
         found, progress = self.store.load(name, tensors)
         self.weights.restore(checkpoint.part(found, "weights"))
         if name == "last":

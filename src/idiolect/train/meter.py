@@ -29,8 +29,9 @@ class Meter:
             values, total = self.metrics.get(name, ([], 0.0))
             values.append(torch.as_tensor(value, dtype=torch.float32, device=loss.sum.device).detach())
             self.metrics[name] = (values, total + weight)
-        self.tokens += batch.tokens
-        self.counted += batch.counted
+        if loss.weight:  # not a copy that only keeps a rank company
+            self.tokens += batch.tokens
+            self.counted += batch.counted
 
     def sums(self) -> Tensor:
         """[2 + 2M + 2] float64: loss, weight, then (sum, weight) of each metric by name, then tokens and counted: one

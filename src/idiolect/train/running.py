@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,9 +25,12 @@ from idiolect.data.dataset import Dataset
 from idiolect.data.examples import words
 from idiolect.data.files import find
 from idiolect.models.base import Model
-from idiolect.train import checkpoint, live
+from idiolect.train import checkpoint, live, parallel
 from idiolect.train.blank import blank
+from idiolect.train.distributed_store import ShardedStore
 from idiolect.train.folder import Folder
+from idiolect.train.head import Head
+from idiolect.train.headed import HeadedModel, storable
 from idiolect.train.loop import Outcome, Trainer
 from idiolect.train.objective import Objective
 from idiolect.train.objectives import objectives
@@ -62,20 +65,34 @@ def run(recipe: Recipe, *, resume: bool = False, sink: Sink | None = None, watch
     a bar on a terminal), `watch` every record. Raises `BadInput` for what is wrong with the recipe or its data, before
     anything is computed.
     """
-    ranks = _ranks()
+    ranks: Ranks = Ranks()
+    if parallel.launched():
+        ranks = parallel.Group(recipe.train)
     folder = Folder(Path(recipe.out))
     build = objectives.get(str(recipe.objective.get("name", "lm")))
     with ExitStack() as stack:
+        if isinstance(ranks, parallel.Group):
+            stack.callback(ranks.close)
         if ranks.main:
             stack.enter_context(folder.opened(recipe, resume))
         model = open_model(recipe)
+        if not ranks.main:
+            ranks.barrier()  # the first one fills the cache of tokens for all
         prepared = assemble.prepare(model, recipe.data, recipe.train.seed, sink)
+        if ranks.main:
+            ranks.barrier()
         mounted = attach(model, recipe)
         options = {key: value for key, value in recipe.objective.items() if key != "name"}
         objective = build(model, options, prepared)
         lineage = origin(recipe, model)
+        figures: dict[str, Any] = {"parameters": count(model), "trained": count(model, objective, learning=True)}
         notes = {"recipe": recipe.fingerprint(), "data": digest(canonical(lineage["data"]))}
         store = checkpoint.Store(folder.checkpoints, notes)
+        if isinstance(ranks, parallel.Group):
+            if isinstance(objective, nn.Module):
+                raise BadInput("an objective with parameters trains in one process", hint="start it without torchrun")
+            ranks.shard(model, recipe.train)
+            store = ShardedStore(folder.checkpoints, notes | {"tensor": ranks.tensor}, ranks)
         watches: list[Watch] = [watch] if watch is not None else []
         if ranks.main:
             folder.describe(lineage)
@@ -97,11 +114,15 @@ def run(recipe: Recipe, *, resume: bool = False, sink: Sink | None = None, watch
         trainer.watch = partial(tell, watches)
         outcome = trainer.fit()
         result = RunResult(folder.path, outcome, model, objective, prepared, mounted)
-        result.figures = {"parameters": count(model), "trained": count(model, objective, learning=True)}
+        result.figures = figures
         if not outcome.stopped:
             if recipe.train.export == "best" and store.has("best"):
                 trainer.restore("best")
-            result.export = export(result, recipe)
+            if isinstance(ranks, parallel.Group):
+                ranks.gather(model)
+            if ranks.main:
+                result.export = export(result, recipe)
+            ranks.barrier()
         if ranks.main:
             from idiolect.train.report import write
 
@@ -146,6 +167,15 @@ def export(result: RunResult, recipe: Recipe) -> Path:
     full = mounted is None or mounted.config.method == "full"
     if model.template is None and result.data.tokens and result.data.tokens[0].counts.format in ("chat", "preference"):
         model.template = Codec.of(model).template  # served as it was trained
+    head = getattr(result.objective, "head", None)
+    if isinstance(head, Head) and mounted is not None and not full:
+        from idiolect.tune import merge
+
+        with suppress(BadInput):  # a prefix cannot be merged: it stays an adapter, beside its head
+            merge(mounted)
+    if isinstance(head, Head) and storable(model, head.config):
+        HeadedModel(model, head).save(result.path / "model", replace=True)
+        return result.path / "model"
     path = result.path / ("model" if full else "adapter")
     if full:
         models.save(model, path, replace=True)
@@ -191,7 +221,3 @@ def count(*modules: Any, learning: bool = False) -> int:
 def tell(watches: list[Watch], record: Record) -> None:
     for watch in watches:
         watch(record)
-
-
-def _ranks() -> Ranks:
-    return Ranks()

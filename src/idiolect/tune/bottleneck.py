@@ -70,6 +70,7 @@ class BottleneckMethod(Method):
     name = "bottleneck"
     options = BottleneckConfig
     peft_type = "IDIOLECT_BOTTLENECK"
+    lr = 1e-3
 
     def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: BottleneckConfig = config.settings()

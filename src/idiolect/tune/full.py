@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from idiolect.core.errors import BadInput
 from idiolect.core.rng import Streams
 from idiolect.models.base import Model
-from idiolect.nn.stored import holds_stored
 from idiolect.tune.method import Adapter, Method, methods
 
 if TYPE_CHECKING:
@@ -29,9 +28,10 @@ class FullMethod(Method):
     name = "full"
     options = FullConfig
     peft_type = "IDIOLECT_FULL"
+    lr = 2e-5
 
     def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
-        if holds_stored(model):
+        if any(getattr(module, "stored", None) is not None for module in model.modules()):
             raise BadInput(
                 "stored (quantised) weights cannot learn", hint="load the model with dtype float32, or use lora"
             )

@@ -66,6 +66,7 @@ class IA3Method(Method):
     name = "ia3"
     options = IA3Config
     peft_type = "IA3"
+    lr = 1e-2
 
     def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: IA3Config = config.settings()

@@ -75,6 +75,7 @@ class LastMethod(Method):
     name = "last"
     options = LastConfig
     peft_type = "IDIOLECT_LAST"
+    lr = 1e-4
 
     def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: LastConfig = config.settings()

@@ -166,6 +166,7 @@ class LoraMethod(Method):
     name = "lora"
     options = LoraConfig
     peft_type = "LORA"
+    lr = 5e-4
 
     def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: LoraConfig = config.settings()

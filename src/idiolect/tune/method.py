@@ -76,6 +76,7 @@ class Method:
     name: ClassVar[str]
     options: ClassVar[type]  # a frozen dataclass
     peft_type: ClassVar[str]  # in adapter_config.json; peft's own where peft has the method
+    lr: ClassVar[float]  # the learning rate (AdamW) to begin with
     prefix: ClassVar[str] = "base_model.model."  # of names in adapter_model.safetensors
 
     @abstractmethod

@@ -62,6 +62,7 @@ class PrefixMethod(Method):
     name = "prefix"
     options = VirtualConfig
     peft_type = "PREFIX_TUNING"
+    lr = 1e-2
     prefix = ""
 
     def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:

@@ -79,6 +79,7 @@ class PromptMethod(Method):
     name = "prompt"
     options = VirtualConfig
     peft_type = "PROMPT_TUNING"
+    lr = 1e-2
     prefix = ""
 
     def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:

@@ -6,16 +6,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from idiolect.weights.quant import FORMATS, QuantTensor, quantise
+    from idiolect.weights.reread import Comparison
+    from idiolect.weights.to_gguf import Exported, export_gguf
+    from idiolect.weights.to_hf import export_hf
     from idiolect.weights.whole import Quantised, dequantise_model, quantise_model
 
-__all__ = ["FORMATS", "QuantTensor", "Quantised", "dequantise_model", "quantise", "quantise_model"]
+__all__ = [
+    "FORMATS",
+    "Comparison",
+    "Exported",
+    "QuantTensor",
+    "Quantised",
+    "dequantise_model",
+    "export_gguf",
+    "export_hf",
+    "quantise",
+    "quantise_model",
+]
 
 _WHERE = {  # the module of each name; none is called like a name, or its import would hide it
     "FORMATS": "quant",
+    "Comparison": "reread",
+    "Exported": "to_gguf",
     "QuantTensor": "quant",
     "quantise": "quant",
     "Quantised": "whole",
     "dequantise_model": "whole",
+    "export_gguf": "to_gguf",
+    "export_hf": "to_hf",
     "quantise_model": "whole",
 }
 

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from idiolect.weights.quant import FORMATS, QuantTensor
+from idiolect.weights.quant import FORMATS, QuantTensor, scratch
 
 
 @FORMATS.register("int8")
@@ -31,6 +31,16 @@ class Int8(QuantTensor):
 
     def floats(self) -> Tensor:
         return self.codes.float().mul_(self.scale[:, None])
+
+    def transient(self, dtype: torch.dtype) -> Tensor:
+        (out, inputs), where = self.shape, self.codes.device
+        values = scratch("levels", out * inputs, torch.float32, where).view(out, inputs).copy_(self.codes)
+        values.mul_(self.scale[:, None])
+        return (
+            values
+            if dtype == torch.float32
+            else scratch("floats", out * inputs, dtype, where).view(out, inputs).copy_(values)
+        )
 
     def rows(self, ids: Tensor) -> Tensor:
         return (self.codes[ids].float() * self.scale[ids, None]).to(self.dtype)

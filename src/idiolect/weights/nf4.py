@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from idiolect.core.errors import BadInput
-from idiolect.weights.quant import FORMATS, QuantTensor
+from idiolect.weights.quant import FORMATS, QuantTensor, scratch
 
 LEVELS = (  # appendix E of the paper
     *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453),
@@ -75,6 +75,17 @@ class NF4(QuantTensor):
     def floats(self) -> Tensor:
         out, inputs = self.shape
         return self._some(self.codes, self.constants())[: out * inputs].view(out, inputs)
+
+    def transient(self, dtype: torch.dtype) -> Tensor:
+        (out, inputs), quarter, where = self.shape, self.codes.numel() // 2, self.codes.device
+        index = scratch("index", quarter, torch.int32, where).copy_(self.codes.view(torch.uint16))
+        found = scratch("levels", quarter, torch.complex128, where)
+        torch.index_select(fours(where), 0, index, out=found)
+        values = torch.view_as_real(found).view(torch.float32).view(-1, self.block).mul_(self.constants()[:, None])
+        flat = values.view(-1)[: out * inputs]
+        if dtype != torch.float32:
+            flat = scratch("floats", out * inputs, dtype, where).copy_(flat)
+        return flat.view(out, inputs)
 
     def _some(self, codes: Tensor, constants: Tensor) -> Tensor:
         """Flat float32 values of whole blocks. Four weights (two bytes) are looked up at once."""

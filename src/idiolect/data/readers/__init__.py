@@ -26,6 +26,10 @@ class Records(Protocol):
 
     def __getitem__(self, index: int) -> Record: ...
 
+    def line(self, index: int) -> int:
+        """Where record i begins, without reading it."""
+        ...
+
 
 def open_records(path: Path, separator: str = "") -> Records:
     """The records of a file, by its suffix. `separator` is the line between the documents of a plain text."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from idiolect.core.errors import BadInput
 from idiolect.data.readers import Record, Records
 from idiolect.data.readers.jsonl import Jsonl
+from idiolect.data.readers.kept import Kept
 
 SPACE = " \t\r\n"
 
@@ -44,7 +45,7 @@ def read_array(file: Path, shown: Path) -> Records:
         raise _wrong(text, text.index(rest, at + 1), shown, "there is more text after the array")
     if not records:
         raise BadInput(f"{shown} holds an empty array", hint="give a file with at least one example")
-    return records
+    return Kept(records)
 
 
 def _skip(text: str, at: int) -> int:

@@ -23,6 +23,9 @@ class Jsonl:
     def __len__(self) -> int:
         return len(self._where)
 
+    def line(self, index: int) -> int:
+        return int(self._where[index]) + 1
+
     def __getitem__(self, index: int) -> Record:
         at = int(self._where[index])
         text = self._lines.text(at, at + 1)

@@ -34,6 +34,9 @@ class Parquet:
     def __len__(self) -> int:
         return int(self._bounds[-1])
 
+    def line(self, index: int) -> int:
+        return index + 1
+
     def __getitem__(self, index: int) -> Record:
         group = int(np.searchsorted(self._bounds, index, "right")) - 1
         return Record(self._group(group)[index - int(self._bounds[group])], index + 1)

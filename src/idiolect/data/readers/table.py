@@ -9,9 +9,10 @@ from typing import Literal
 
 from idiolect.core.errors import BadInput
 from idiolect.data.readers import Record
+from idiolect.data.readers.kept import Kept
 
 
-class Table:
+class Table(Kept):
     """A record is a row, as a mapping from column names to texts.
 
     A table without names, as the SMS spam collection is published (`ham<tab>text`), is read as label and text when its
@@ -26,7 +27,7 @@ class Table:
         # A tab-separated file has no quoting: a quotation mark in it is a character like any other.
         quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-        self._rows: list[Record] = []
+        rows: list[Record] = []
         names: list[str] = []
         begin = 1
         try:
@@ -44,14 +45,9 @@ class Table:
                         f"{shown}, line {line}: {len(row)} columns instead of {len(names)}",
                         hint=f"the columns are {', '.join(names)}; quote a text that holds {delimiter!r}",
                     )
-                self._rows.append(Record(dict(zip(names, row, strict=True)), line))
+                rows.append(Record(dict(zip(names, row, strict=True)), line))
         except csv.Error as error:
             raise BadInput(f"{shown}, line {reader.line_num}: {error}", hint="correct the quoting there") from None
-        if not self._rows:
+        if not rows:
             raise BadInput(f"{shown} has no rows", hint="give a table with at least one example")
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Record:
-        return self._rows[index]
+        super().__init__(rows)

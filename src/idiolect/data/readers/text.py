@@ -32,6 +32,9 @@ class Documents:
     def __len__(self) -> int:
         return len(self._parts)
 
+    def line(self, index: int) -> int:
+        return self._parts[index][0] + 1
+
     def __getitem__(self, index: int) -> Record:
         begin, end, first, last = self._parts[index]
         text = self._lines.text(begin, end)

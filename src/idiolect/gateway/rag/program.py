@@ -100,7 +100,7 @@ class Rag:
             return "generate", "the model runs elsewhere and was not measured"
         if self.local.model.template is None:
             return "quote", "the model has no chat template, so it cannot be asked to answer"
-        found = probe.measured(repr(sorted(self.local.model.source.sha256.items())), self._replies)
+        found = probe.measured(self.local.identity, self._replies)
         return ("generate" if found.passed else "quote"), found.why
 
     def _replies(self, conversations: Sequence[Sequence[Message]]) -> list[str]:

@@ -4,7 +4,7 @@
 
 extern "C" {
 
-enum { IDL_ABI = 2 };
+enum { IDL_ABI = 3 };
 
 enum idl_op_kind {
   IDL_EMBED = 1,   // out[row] = table row ids[row] (+ positions[pos[row] + first]) (+ extra row)
@@ -36,6 +36,14 @@ typedef struct {
   const float* d;         // sin (ROPE)
 } idl_op;
 
+typedef struct {  // what an adapter does to one LINEAR: y = out * (W (in * x) + bias + B A x)
+  int32_t rank;
+  const float* a;    // [rank][k]
+  const float* b;    // [tiles][rank][16]
+  const float* out;  // [tiles][16]; null: ones
+  const float* in;   // [k]; null: ones
+} idl_delta;
+
 typedef struct {
   int32_t begin, end;      // operations to run: [begin, end)
   int32_t n, segments, wanted, table_stride;
@@ -47,12 +55,19 @@ typedef struct {
   const int32_t* out_rows; // [wanted]
   float* logits;           // [wanted][vocab]
   int64_t logits_stride;
+  const int32_t* adapters;    // [n] adapter of each token, -1: none; null: nobody has one
+  const idl_delta* deltas;    // [adapters][operations of the program]
+  const float* const* soft;   // [adapters] rows of the adapter's own, for ids from `vocabulary` on
+  int32_t vocabulary, ranks;  // ranks: no delta has more
 } idl_step;
 
 typedef struct {
-  int32_t page_size, pages, layers, kv_heads, dim, reserved;
-  uint16_t* k;  // [layers][pages][kv_heads][dim][page_size]
-  uint16_t* v;  // [layers][pages][kv_heads][page_size][dim]
+  int32_t page_size, pages, layers, kv_heads, dim;
+  int32_t int8;  // 0: fp16; 1: int8 with one scale for each position of a head
+  void* k;       // [layers][pages][kv_heads][dim][page_size]
+  void* v;       // [layers][pages][kv_heads][page_size][dim]
+  float* k_scales;  // [layers][pages][kv_heads][page_size], int8 only
+  float* v_scales;
 } idl_cache;
 
 int idl_abi(void);
@@ -64,6 +79,7 @@ void idl_team_free(void* team);
 void* idl_program_new(void* team, const idl_op* ops, int n_ops, const int32_t* widths, int n_buffers, int max_rows,
                       int max_context);
 void idl_program_free(void* program);
+void idl_program_quiesce(void* program);  // after it no thread reads what an earlier step pointed to
 float* idl_program_buffer(void* program, int buffer);
 int idl_program_run(void* program, const idl_step* step, const idl_cache* cache);
 // Pack rows into tiles that the caller has zeroed. type is the GGUF tensor type number; row_map[i] is the source row of

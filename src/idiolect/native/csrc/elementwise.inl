@@ -104,3 +104,26 @@ static void store_k(uint16_t* k, int64_t stride, const float* x, int dim) {
 static void store_v(uint16_t* v, const float* x, int dim) {
   for (int d = 0; d < dim; d += 16) store_h(v + d, clamp_h(load(x + d)));
 }
+
+// int8 with one scale for a whole head at one position.
+IDL_IN float scale_of(const float* x, int dim) {
+  F top = zero();
+  for (int d = 0; d < dim; d += 16) top = max(top, abs(load(x + d)));
+  return hmax(top) / 127.0f;
+}
+
+static float store_v8(int8_t* v, const float* x, int dim) {
+  const float scale = scale_of(x, dim), inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  for (int d = 0; d < dim; d += 16) store_i8(v + d, max(min(round(mul(load(x + d), set1(inverse))), set1(127.0f)), set1(-127.0f)));
+  return scale;
+}
+
+static float store_k8(int8_t* k, int64_t stride, const float* x, int dim) {
+  const float scale = scale_of(x, dim), inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  alignas(64) int8_t q[16];
+  for (int d = 0; d < dim; d += 16) {
+    store_i8(q, max(min(round(mul(load(x + d), set1(inverse))), set1(127.0f)), set1(-127.0f)));
+    for (int i = 0; i < 16; i++) k[(d + i) * stride] = q[i];
+  }
+  return scale;
+}

@@ -16,12 +16,14 @@ namespace IDL_NAME {
 
 #include "measure.inl"
 
+#include "lowrank.inl"
+
 static const Kernels table = {
 #define IDL_TEXT2(x) #x
 #define IDL_TEXT(x) IDL_TEXT2(x)
     IDL_TEXT(IDL_NAME), quantize, quantize_half, interleave, tile, rmsnorm, layernorm, silu,
-    relu, gelu, add_to, multiply, rope, store_k, store_v, attend, decode_row, read_all,
-    multiply_adds};
+    relu, gelu, add_to, multiply, rope, store_k, store_v, store_k8, store_v8, attend, decode_row,
+    read_all, multiply_adds, dots, low_rank};
 
 }  // namespace IDL_NAME
 

@@ -29,8 +29,10 @@ struct AttendArgs {
   float* out;            // same layout, out_stride
   int64_t out_stride;
   int tokens, group, dim, kv_heads, head;
-  const uint16_t* k;     // [page][kv_heads][dim][page_size]
-  const uint16_t* v;     // [page][kv_heads][page_size][dim]
+  const void* k;         // [page][kv_heads][dim][page_size], fp16 or int8
+  const void* v;         // [page][kv_heads][page_size][dim]
+  const float* k_scales; // int8: [page][kv_heads][page_size]; fp16: null
+  const float* v_scales;
   const int32_t* table;  // page of each page_size positions
   int page_size;
   int total;             // context length, this batch's tokens included
@@ -59,10 +61,14 @@ struct Kernels {
   void (*rope)(float* x, const float* cos, const float* sin, int half);
   void (*store_k)(uint16_t* k, int64_t stride, const float* x, int dim);
   void (*store_v)(uint16_t* v, const float* x, int dim);
+  float (*store_k8)(int8_t* k, int64_t stride, const float* x, int dim);  // returns the scale
+  float (*store_v8)(int8_t* v, const float* x, int dim);
   void (*attend)(const AttendArgs& a);
   void (*decode_row)(int kind, const uint8_t* tile, int lane, int blocks, float* y);  // one row of a tile to floats
   float (*read_all)(const float* p, int64_t n);             // measure.inl
   int64_t (*multiply_adds)(int bits, int64_t rounds);
+  void (*dots)(const float* x, const float* a, int n, int k, float* out);          // out[j] = a[j] . x
+  void (*low_rank)(float* y, const float* b, const float* low, int n);             // y[16] += low[n] b[n][16]
 };
 
 const Kernels* kernels_in_use();  // null: none for this processor

@@ -103,6 +103,8 @@ struct Program : Job {
   std::vector<std::unique_ptr<Acts>> privates;
   std::vector<Aligned<float>> rowbuf;    // per thread: one normed row block, tile outputs
   std::vector<Aligned<float>> scratch;   // per thread: attention scores
+  std::vector<float> low;                // adapters: A x of every row for the product at work
+  std::vector<std::vector<float>> lows;  // per thread, for steps of one row
   int max_rows, max_context, width = 0;
   idl_step step{};
   idl_cache cache{};
@@ -122,6 +124,7 @@ struct Program : Job {
     }
     widest = std::max(widest, 32);
     shared = std::make_unique<Acts>(rows, widest);
+    lows.resize(team->threads());
     for (int i = 0; i < team->threads(); i++) {
       privates.push_back(std::make_unique<Acts>(1, widest));
       rowbuf.emplace_back((size_t)8 * (std::max(width, widest) + 32) + 512);
@@ -156,8 +159,22 @@ struct Program : Job {
     }
   }
 
-  // One row of input, normed when asked, quantised into `acts`.
-  void prepare(const idl_op& op, int first, int mb, Acts& acts, float* normed) {
+  // What the adapter of a token does to operation `at`; null: nothing.
+  const idl_delta* delta(int at, int row) const {
+    const int adapter = step.adapters && !list[at].rows ? step.adapters[row] : -1;
+    return adapter < 0 ? nullptr : step.deltas + (int64_t)adapter * list.size() + at;
+  }
+
+  void adapt(int at, int tile, int first, int mb, float* y, const float* low) {
+    for (int r = 0; r < mb; r++, y += 16)
+      if (const idl_delta* d = delta(at, first + r)) {
+        if (d->rank) kn->low_rank(y, d->b + (int64_t)tile * d->rank * 16, low + (int64_t)(first + r) * step.ranks, d->rank);
+        if (d->out) kn->multiply(y, d->out + tile * 16, 16);
+      }
+  }
+
+  // Rows of input, normed when asked, quantised into `acts`; what adapters make of them into `low`.
+  void prepare(const idl_op& op, int first, int mb, Acts& acts, float* normed, float* low) {
     const float* x = buf(op.in, first);
     int64_t stride = widths[op.in];
     if (op.norm != IDL_NORM_NONE) {
@@ -168,6 +185,22 @@ struct Program : Job {
       }
       x = normed;
       stride = ld;
+    }
+    if (step.adapters) {
+      const int at = (int)(&op - list.data()) + 1;  // the product that follows
+      for (int m = 0; m < mb; m++) {
+        const idl_delta* d = delta(at, first + m);
+        if (d && d->rank) kn->dots(x + m * stride, d->a, d->rank, op.k, low + (int64_t)(first + m) * step.ranks);
+        if (d && d->in) {
+          if (x != normed) {
+            const int64_t ld = (op.k + 15) / 16 * 16;
+            for (int i = 0; i < mb; i++) std::memcpy(normed + i * ld, x + i * stride, sizeof(float) * op.k);
+            x = normed;
+            stride = ld;
+          }
+          kn->multiply(normed + m * stride, d->in, op.k);
+        }
+      }
     }
     const int64_t blocks = (op.k + 31) / 32;
     if (dense(op)) {
@@ -185,7 +218,7 @@ struct Program : Job {
     const int at = step.begin + i;
     const idl_op& op = list[at];
     if (op.kind == IDL_LINEAR && i > 0 && list[at - 1].kind == IDL_PREP && rows_of(op) == 1)
-      prepare(list[at - 1], 0, 1, *privates[thread], rowbuf[thread].p);
+      prepare(list[at - 1], 0, 1, *privates[thread], rowbuf[thread].p, lows[thread].data());
   }
 
   void run(int i, int task, int thread) override {
@@ -194,7 +227,7 @@ struct Program : Job {
     switch (op.kind) {
       case IDL_EMBED: return embed(op, task, m, thread);
       case IDL_NORM: return norm(op, task, m);
-      case IDL_PREP: return prepare(op, task * 8, std::min(8, m - task * 8), *shared, rowbuf[thread].p);
+      case IDL_PREP: return prepare(op, task * 8, std::min(8, m - task * 8), *shared, rowbuf[thread].p, low.data());
       case IDL_LINEAR: return linear(op, task, m, thread);
       case IDL_ROPE: return rope(op, task, m);
       case IDL_ATTEND: return attend(op, task, thread);
@@ -210,6 +243,12 @@ struct Program : Job {
     for (int r = task * 8; r < std::min(m, task * 8 + 8); r++) {
       float* y = buf(op.out, r);
       const int id = step.ids[r];
+      if (step.adapters && id >= step.vocabulary) {
+        std::memcpy(y, step.soft[step.adapters[r]] + (int64_t)(id - step.vocabulary) * op.k, sizeof(float) * op.k);
+        if (op.a) kn->add(y, op.a + (int64_t)(step.pos[r] + op.first) * op.k, op.k);
+        if (op.b) kn->add(y, op.b, op.k);
+        continue;
+      }
       float* whole = op.k % 32 ? rowbuf[thread].p : y;  // whole blocks are written: not past the row's end
       kn->decode_row(op.wkind, (const uint8_t*)op.w + (int64_t)(id / 16) * blocks * cell_bytes(op.wkind), id % 16, blocks, whole);
       if (whole != y) std::memcpy(y, whole, sizeof(float) * op.k);
@@ -233,6 +272,8 @@ struct Program : Job {
     const Acts& acts = m == 1 ? *privates[thread] : *shared;
     const int64_t lanes = dense(op) ? 32 : 8, sums = op.wkind == Q8H ? 2 : 1;
     float* y = rowbuf[thread].p;
+    const int at = (int)(&op - list.data());
+    const float* mine = m == 1 ? lows[thread].data() : low.data();
     for (int t = task * per; t < end; t += op.pair ? 2 : 1) {
       const uint8_t* w = (const uint8_t*)op.w + t * tile_bytes;
       for (int first = 0; first < m; first += 8) {
@@ -242,6 +283,7 @@ struct Program : Job {
         kn->tile(op.wkind, mb, w, blocks, a, d, ds, y);
         if (op.b)
           for (int r = 0; r < mb; r++) kn->add(y + 16 * r, op.b + t * 16, 16);
+        if (step.adapters) adapt(at, t, first, mb, y, mine);
         if (op.act == IDL_SILU) kn->silu(y, y, 16 * mb);
         else if (op.act == IDL_RELU) kn->relu(y, y, 16 * mb);
         else if (op.act != IDL_ACT_NONE) kn->gelu(y, y, 16 * mb, op.act == IDL_GELU_TANH);
@@ -249,6 +291,7 @@ struct Program : Job {
           kn->tile(op.wkind, mb, w + tile_bytes, blocks, a, d, ds, y + 128);
           if (op.b)
             for (int r = 0; r < mb; r++) kn->add(y + 128 + 16 * r, op.b + t * 16 + 16, 16);
+          if (step.adapters) adapt(at, t + 1, first, mb, y + 128, mine);
           kn->multiply(y, y + 128, 16 * mb);
         }
         const int column = op.pair ? t * 8 : t * 16;
@@ -266,9 +309,6 @@ struct Program : Job {
 
   void rope(const idl_op& op, int task, int m) {
     const int q_width = op.heads * op.dim, kv_width = op.kv_heads * op.dim, half = op.rotary / 2;
-    const int64_t page_elems = (int64_t)cache.kv_heads * cache.page_size * cache.dim;
-    uint16_t* k_layer = cache.k + (int64_t)op.layer * cache.pages * page_elems;
-    uint16_t* v_layer = cache.v + (int64_t)op.layer * cache.pages * page_elems;
     int segment = 0;
     for (int r = task * 8; r < std::min(m, task * 8 + 8); r++) {
       while (step.bounds[segment + 1] <= r) segment++;
@@ -281,9 +321,16 @@ struct Program : Job {
       }
       const int page = step.tables[(int64_t)segment * step.table_stride + p / cache.page_size], inside = p % cache.page_size;
       for (int h = 0; h < op.kv_heads; h++) {
-        const int64_t base = page * page_elems + (int64_t)h * cache.page_size * cache.dim;
-        kn->store_k(k_layer + base + inside, cache.page_size, x + q_width + h * op.dim, op.dim);
-        kn->store_v(v_layer + base + (int64_t)inside * cache.dim, x + q_width + kv_width + h * op.dim, op.dim);
+        const int64_t place = (((int64_t)op.layer * cache.pages + page) * cache.kv_heads + h) * cache.page_size;
+        const int64_t k_at = place * cache.dim + inside, v_at = (place + inside) * cache.dim;
+        const float *k = x + q_width + h * op.dim, *v = x + q_width + kv_width + h * op.dim;
+        if (cache.int8) {
+          cache.k_scales[place + inside] = kn->store_k8((int8_t*)cache.k + k_at, cache.page_size, k, op.dim);
+          cache.v_scales[place + inside] = kn->store_v8((int8_t*)cache.v + v_at, v, op.dim);
+        } else {
+          kn->store_k((uint16_t*)cache.k + k_at, cache.page_size, k, op.dim);
+          kn->store_v((uint16_t*)cache.v + v_at, v, op.dim);
+        }
       }
     }
   }
@@ -292,7 +339,7 @@ struct Program : Job {
     const int head = task % op.kv_heads, block = task / op.kv_heads, group = op.heads / op.kv_heads;
     const int segment = (int)(std::upper_bound(blocks_before.begin(), blocks_before.end(), block) - blocks_before.begin()) - 1;
     const int first = step.bounds[segment] + (block - blocks_before[segment]) * QB;
-    const int64_t page_elems = (int64_t)cache.kv_heads * cache.page_size * cache.dim;
+    const int64_t layer = (int64_t)op.layer * cache.pages * cache.kv_heads * cache.page_size;  // positions before it
     AttendArgs a{};
     a.tokens = std::min(QB, step.bounds[segment + 1] - first);
     a.group = group;
@@ -303,8 +350,12 @@ struct Program : Job {
     a.q_stride = widths[op.in];
     a.out = buf(op.out, first) + head * group * op.dim;
     a.out_stride = widths[op.out];
-    a.k = cache.k + (int64_t)op.layer * cache.pages * page_elems;
-    a.v = cache.v + (int64_t)op.layer * cache.pages * page_elems;
+    a.k = (const char*)cache.k + layer * cache.dim * (cache.int8 ? 1 : 2);
+    a.v = (const char*)cache.v + layer * cache.dim * (cache.int8 ? 1 : 2);
+    if (cache.int8) {
+      a.k_scales = cache.k_scales + layer;
+      a.v_scales = cache.v_scales + layer;
+    }
     a.table = step.tables + (int64_t)segment * step.table_stride;
     a.page_size = cache.page_size;
     a.total = step.lengths[segment];
@@ -317,6 +368,11 @@ struct Program : Job {
   }
 
   void execute(const idl_step& s, const idl_cache& c) {
+    if (s.adapters && low.size() < (size_t)max_rows * s.ranks) {
+      team->quiesce();  // a thread that is late may still look at the old ones
+      low.resize((size_t)max_rows * s.ranks);
+      lows.assign(team->threads(), std::vector<float>(s.ranks));
+    }
     step = s;
     cache = c;
     blocks_before.assign(1, 0);
@@ -345,6 +401,7 @@ void* idl_program_new(void* team, const idl_op* ops, int n_ops, const int32_t* w
   return new Program((Team*)team, ops, n_ops, widths, n_buffers, max_rows, max_context);
 }
 void idl_program_free(void* program) { delete (Program*)program; }
+void idl_program_quiesce(void* program) { ((Program*)program)->team->quiesce(); }
 float* idl_program_buffer(void* program, int buffer) { return ((Program*)program)->buffers[buffer].p; }
 int idl_program_run(void* program, const idl_step* step, const idl_cache* cache) {
   Program* p = (Program*)program;

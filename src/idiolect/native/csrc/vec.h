@@ -56,6 +56,9 @@ IDL_IN void store_h(uint16_t* p, F a) { _mm256_storeu_si256((__m256i*)p, _mm512_
 IDL_IN F load_b(const uint16_t* p) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16))};
 }
+IDL_IN F load_i8(const int8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)))};
+}
 IDL_IN void store_i8(int8_t* p, F a) { _mm_storeu_si128((__m128i*)p, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(a.v))); }
 IDL_IN I izero() { return {_mm512_setzero_si512()}; }
 IDL_IN F to_f(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
@@ -113,6 +116,10 @@ IDL_IN __m256 bf_half(const uint16_t* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16));
 }
 IDL_IN F load_b(const uint16_t* p) { return {bf_half(p), bf_half(p + 8)}; }
+IDL_IN F load_i8(const int8_t* p) {
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p))),
+          _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)(p + 8))))};
+}
 IDL_IN void store_i8(int8_t* p, F x) {
   __m256i t = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
   t = _mm256_permute4x64_epi64(t, 0xd8);
@@ -209,6 +216,12 @@ IDL_IN void store_h(uint16_t* p, F a) { IDL_EACH vst1_u16(p + 4 * i, vreinterpre
 IDL_IN F load_b(const uint16_t* p) {
   F r; IDL_EACH r.v[i] = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)); return r;
 }
+IDL_IN F load_i8(const int8_t* p) {
+  const int8x16_t b = vld1q_s8(p);
+  const int16x8_t x = vmovl_s8(vget_low_s8(b)), y = vmovl_s8(vget_high_s8(b));
+  return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(x))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(x))),
+           vcvtq_f32_s32(vmovl_s16(vget_low_s16(y))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(y)))}};
+}
 IDL_IN void store_i8(int8_t* p, F a) {
   int16x8_t x = vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(a.v[0])), vqmovn_s32(vcvtnq_s32_f32(a.v[1])));
   int16x8_t y = vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(a.v[2])), vqmovn_s32(vcvtnq_s32_f32(a.v[3])));
@@ -283,6 +296,7 @@ IDL_IN void store_h(uint16_t* p, F a) { IDL_EACH p[i] = float_to_half(a.v[i]); }
 IDL_IN F load_b(const uint16_t* p) {
   F r; IDL_EACH { uint32_t b = (uint32_t)p[i] << 16; std::memcpy(&r.v[i], &b, 4); } return r;
 }
+IDL_IN F load_i8(const int8_t* p) { F r; IDL_EACH r.v[i] = (float)p[i]; return r; }
 IDL_IN void store_i8(int8_t* p, F a) { IDL_EACH { float x = std::nearbyintf(a.v[i]); p[i] = (int8_t)(x > 127 ? 127 : x < -128 ? -128 : x); } }
 IDL_IN I izero() { I r; IDL_EACH r.v[i] = 0; return r; }
 IDL_IN F to_f(I a) { F r; IDL_EACH r.v[i] = (float)a.v[i]; return r; }
@@ -310,7 +324,8 @@ IDL_IN C full(W w) { return w; }
 IDL_IN I dot8(I acc, C w, int32_t a) { return dot(acc, w, a); }
 #endif
 
-// How many rows of activations a kernel takes through a tile at once, so that its sums stay in registers.
+// How many rows of activations a kernel takes through a tile at once, so that its sums stay in registers. (A
+// row's order of additions is the same whatever its company.)
 #if defined(IDL_FEW_REGISTERS)
 constexpr int TILE_ROWS = 4, SCORE_ROWS = 4, VALUE_COLUMNS = 1;
 #else

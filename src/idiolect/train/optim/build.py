@@ -47,6 +47,16 @@ class Optimisers:
                         found[f"{self._names[parameter]}/{key}"] = value
         return found
 
+    def prepare(self) -> None:
+        """Make every state there is, so that a checkpoint can be read into it: a step of rate 0 on no gradient."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = 0.0
+                for parameter in group["params"]:
+                    parameter.grad = torch.zeros_like(parameter)
+            part.step()
+            part.zero_grad()
+
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` gave, bit for bit."""
         for part in self.parts:

@@ -1,0 +1,25 @@
+"""How sure one may be of a figure: intervals, paired differences, sample sizes, agreement, many comparisons."""
+
+from idiolect.evals.stats.agreement import Agreement, kappa
+from idiolect.evals.stats.bootstrap import bootstrap, resample
+from idiolect.evals.stats.estimate import Estimate
+from idiolect.evals.stats.multiple import Adjusted, holm
+from idiolect.evals.stats.paired import Difference, paired
+from idiolect.evals.stats.power import Advice, advise, rule_of_thumb
+from idiolect.evals.stats.wilson import wilson
+
+__all__ = [
+    "Adjusted",
+    "Advice",
+    "Agreement",
+    "Difference",
+    "Estimate",
+    "advise",
+    "bootstrap",
+    "holm",
+    "kappa",
+    "paired",
+    "resample",
+    "rule_of_thumb",
+    "wilson",
+]

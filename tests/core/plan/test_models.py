@@ -1,0 +1,96 @@
+"""The planner's counts against the models themselves: parameters, adapters, and what autograd keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig
+
+from idiolect import weights
+from idiolect.core.plan import memory, shape_of
+from idiolect.core.plan.activations import kept, layer
+from idiolect.core.plan.parameters import Adapter, linear, lora, total
+from idiolect.models.families import family_of
+from idiolect.nn import Batch
+from idiolect.tune import TuneConfig, attach
+from tests.models import tiny
+
+SMALL = {
+    "model_type": "llama",
+    "vocab_size": 400,
+    "hidden_size": 96,
+    "intermediate_size": 256,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": True,
+}
+GPT2 = {"model_type": "gpt2", "vocab_size": 400, "n_embd": 96, "n_layer": 3, "n_head": 6, "n_positions": 256}
+
+
+@pytest.mark.parametrize("name", tiny.VARIANTS)
+def test_parameters_are_the_model_s(name: str) -> None:
+    kind, changes = tiny.VARIANTS[name]
+    base = {"gpt2": tiny.GPT2, "bert": tiny.BERT, "roberta": tiny.BERT}.get(kind, tiny.LLAMA)
+    config = AutoConfig.for_model(kind, **{**base, **changes}).to_dict()
+    with torch.device("meta"):
+        model = family_of(config)(config)
+    assert total(shape_of(config)) == sum(p.numel() for p in model.parameters())
+
+
+def network(config: dict[str, Any], method: str, dtype: torch.dtype, targets: tuple[str, ...]) -> Any:
+    model = family_of(config)(config)
+    model.initialise()
+    model.to(dtype).train()
+    if method != "full":
+        model.requires_grad_(False)
+        if method == "qlora":
+            weights.quantise_model(model, "nf4")
+        attach(model, TuneConfig(method="lora", rank=4, targets=targets))
+    return model
+
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+CASES = [
+    *((SMALL, m, t, ATTENTION) for m in ("full", "lora", "qlora") for t in (torch.float32, torch.bfloat16)),
+    (SMALL, "lora", torch.float32, (*ATTENTION, "gate_proj", "up_proj", "down_proj")),
+    (SMALL, "lora", torch.float32, ("q_proj", "v_proj")),
+    (GPT2, "full", torch.float32, ()),
+    ({**SMALL, "model_type": "qwen3", "head_dim": 16}, "full", torch.float32, ()),
+]
+
+
+@pytest.mark.parametrize(("config", "method", "dtype", "targets"), CASES)
+def test_activations_are_what_autograd_keeps(
+    config: dict[str, Any], method: str, dtype: torch.dtype, targets: tuple[str, ...]
+) -> None:
+    model, shape = network(config, method, dtype, targets), shape_of(config)
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    found: dict[int, int] = {}
+
+    def note(t: torch.Tensor) -> torch.Tensor:
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in own:
+            found[storage.data_ptr()] = storage.nbytes()
+        return t
+
+    lengths = (20, 44, 13)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        hidden = model.hidden(Batch.pack([list(range(n)) for n in lengths]))
+    which = {} if method == "full" else {"targets": targets, "rank": 4}
+    planned = kept(shape, sum(lengths), dtype.itemsize, full=method == "full", **which).value
+    real = sum(found.values()) + hidden.nbytes
+    assert planned == pytest.approx(real, rel=0.02 if method == "full" else 0.05), (planned, real)
+    assert layer(shape, 4, full=True) > layer(shape, 4, full=False, targets=ATTENTION, rank=4)
+
+
+def test_quantised_bytes_and_adapters_are_the_model_s() -> None:
+    shape = shape_of(SMALL)
+    model = network(SMALL, "qlora", torch.bfloat16, ATTENTION)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    planned = lora(shape, Adapter(4, ATTENTION)).total
+    assert planned is not None and planned.value == trained
+    held = sum(m.nbytes for m in model.modules() if isinstance(m, weights.QuantTensor))
+    assert held == pytest.approx(memory.width("nf4") * linear(shape), rel=0.02)
