@@ -202,6 +202,11 @@ class Core:
     # ---------------------------------------------------------------------------------------------- a step
 
     @property
+    def runner(self) -> str:
+        """Who computes, in words."""
+        return str(self._runner)
+
+    @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits."""
         return not self._inbox and self._scheduler.idle

@@ -119,7 +119,7 @@ class LocalModel:
 
     def _speed(self, output: Output) -> Note:
         """Who computed the answer and how fast it came, for the trace."""
-        metrics, runner = output.metrics, self.engine.stats().runner
+        metrics, runner = output.metrics, self.engine.runner
         rate = metrics.tokens_per_second
         data = {"runner": runner, "ttft": metrics.ttft, "tokens_per_second": rate}
         return Note("speed", runner if rate is None else f"{rate:.1f} tokens/s by {runner}", data)

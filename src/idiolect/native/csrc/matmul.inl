@@ -114,23 +114,19 @@ static void tile_part(int kind, const uint8_t* w, int blocks, const int32_t* a, 
   }
 }
 
-template <int MB>
-static void tile_floats(int kind, const uint8_t* w, int blocks, const float* a, float* out) {
-  switch (kind) {
-    case BF16: tile_dense<MB, BF16>(w, blocks, a, out); break;
-    case F16: tile_dense<MB, F16>(w, blocks, a, out); break;
-    default: tile_dense<MB, F32>(w, blocks, a, out); break;
-  }
-}
-
-// A block of LD rows: codes TILE_ROWS rows at a time, floats as dense.inl cuts them.
+// A block of LD rows: TILE_ROWS of them at a time where codes are multiplied; floats cut it as they need (dense.inl).
 template <int LD, int FROM = 0>
 static void tile_mb(int kind, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {
-  if constexpr (FROM == 0)
-    if (kind >= BF16) return tile_floats<LD>(kind, w, blocks, (const float*)a, out);
   constexpr int MB = LD - FROM < TILE_ROWS ? LD - FROM : TILE_ROWS;
-  tile_part<MB, LD>(kind, w, blocks, (const int32_t*)a + FROM, d + FROM, ds + FROM, out + 16 * FROM);
-  if constexpr (FROM + MB < LD) tile_mb<LD, FROM + MB>(kind, w, blocks, a, d, ds, out);
+  switch (kind) {
+    case Q4: case Q8: case Q8H:
+      tile_part<MB, LD>(kind, w, blocks, (const int32_t*)a + FROM, d + FROM, ds + FROM, out + 16 * FROM);
+      if constexpr (FROM + MB < LD) tile_mb<LD, FROM + MB>(kind, w, blocks, a, d, ds, out);
+      break;
+    case BF16: tile_dense<LD, BF16>(w, blocks, (const float*)a, out); break;
+    case F16: tile_dense<LD, F16>(w, blocks, (const float*)a, out); break;
+    default: tile_dense<LD, F32>(w, blocks, (const float*)a, out); break;
+  }
 }
 
 static void tile(int kind, int mb, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {

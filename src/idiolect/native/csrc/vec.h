@@ -324,7 +324,8 @@ IDL_IN C full(W w) { return w; }
 IDL_IN I dot8(I acc, C w, int32_t a) { return dot(acc, w, a); }
 #endif
 
-// How many rows of activations a kernel takes through a tile at once, so that its sums stay in registers.
+// How many rows of activations a kernel takes through a tile at once, so that its sums stay in registers. (A
+// row's order of additions is the same whatever its company.)
 #if defined(IDL_FEW_REGISTERS)
 constexpr int TILE_ROWS = 4, SCORE_ROWS = 4, VALUE_COLUMNS = 1;
 #else
