@@ -29,13 +29,14 @@ SIDES = ("ours", "trl")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=4, help="timed steps a side and round (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--file", default="sft/alpaca_en_demo.json", help="instructions, below --data (%(default)s)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--micro", type=int, default=384, help="tokens in a micro-batch of ours (default %(default)s)")
     parser.add_argument("--dtypes", default="fp32", help="fp32,bf16 (bf16 is slow where a CPU has no units for it)")
 
 
 def run(args: argparse.Namespace) -> Result:
-    source = data_path(args.data, "sft/alpaca_en_demo.json")
+    source = data_path(args.data, args.file)
     notes: list[str] = []
     shown: tuple[float, float, float, float] | None = None
     with tempfile.TemporaryDirectory() as folder:
