@@ -69,7 +69,7 @@ async def test_overflow_is_an_error_or_a_visible_trim(local: LocalModel) -> None
     text = "".join(prompted.pieces)
     assert len(prompted.ids) <= 256 - 8
     assert "brief" in text and "last" in text and "oldest messages were left out" in prompted.trimmed
-    assert [e.code for e in done.events if isinstance(e, Note)] == ["trimmed"]
+    assert [e.code for e in done.events if isinstance(e, Note)] == ["trimmed", "speed"]
     huge = (Message("user", "word " * 400),)
     with pytest.raises(ContextOverflow):
         await fold(local(Call("x", huge, sampling=GREEDY, options={"overflow": "trim"}), Ctx()))

@@ -41,9 +41,30 @@ def test_vectors_equal_the_modules(lib: Any, changes: dict[str, Any]) -> None:
         assert torch.equal(torch.cat(alone), native(batch))
 
 
-def test_minilm_keeps_its_vectors(lib: Any, minilm: Any) -> None:
+@pytest.mark.parametrize(("weights", "bound"), [("stored", 1e-5), ("q8", 5e-3)])
+def test_minilm_keeps_its_vectors(lib: Any, minilm: Any, weights: Any, bound: float) -> None:
     from idiolect.engine import Embedder
 
-    texts = ["A cat sat on the mat.", "Der Vertrag endet am 1. Mai.", "x " * 200, ""]
-    want, found = Embedder(minilm)(texts), Embedder(minilm, runner="native")(texts)
-    assert (1 - (want * found).sum(1)).max() < 1e-5
+    texts = ["A cat sat on the mat.", "Der Vertrag endet am 1. Mai.", "x " * 200, "", *(f"Line {i}." for i in range(9))]
+    plain, native = Embedder(minilm, runner="torch"), Embedder(minilm, weights=weights, batch_tokens=300)
+    want, found = plain(texts), native(texts)
+    assert (1 - (want * found).sum(1)).max() < bound
+    assert native.runner.startswith("native") and plain.runner == "torch"
+    assert (native.fingerprint == plain.fingerprint) == (weights == "stored")  # else an index is made anew
+    assert np.array_equal(native(texts[::-1], "query")[::-1], found)  # whatever the batches
+
+
+def test_what_the_kernels_do_not_know_runs_in_torch(lib: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from idiolect.core.errors import Unavailable
+    from idiolect.engine import Embedder, native_encoder
+
+    def none() -> Any:
+        raise Unavailable("there is no compiler")
+
+    model = network(Bert, BERT)
+    model.tokenizer = type("T", (), {"fingerprint": "t"})()
+    monkeypatch.setattr(native_encoder, "library", none)
+    assert Embedder(model).runner == "torch (not native: there is no compiler)"
+    for how in ({"runner": "native"}, {"weights": "q8"}):
+        with pytest.raises(Unavailable):
+            Embedder(model, **how)  # type: ignore[arg-type]

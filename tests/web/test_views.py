@@ -54,6 +54,12 @@ def test_trace_shows_the_prompt_and_the_tokens(page: Any, server: Server) -> Non
     page.keyboard.press("ArrowRight")
     assert f"id {tokens[1]['id']} " in page.locator(".alternatives h3").inner_text()
     assert "mean log-prob" in page.locator("section.part", has=page.locator(".made")).inner_text()
+    facts = dict(zip(*(page.locator(f".facts {tag}").all_inner_texts() for tag in ("dt", "dd")), strict=True))
+    said = next(e["data"] for e in trace if e["kind"] == "note" and e["code"] == "speed")
+    facts = {name.lower(): value for name, value in facts.items()}
+    assert facts["runner"] == said["runner"] and facts["runner"].startswith(("native", "torch"))
+    if said["tokens_per_second"] is not None:
+        assert facts["speed"] == f"{said['tokens_per_second']:.1f} tokens/s"
 
 
 def test_trace_of_a_cited_answer_shows_passages_and_times(page: Any, server: Server) -> None:

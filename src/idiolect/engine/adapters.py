@@ -117,6 +117,10 @@ class Using:
         return self.engine.config
 
     @property
+    def runner(self) -> str:
+        return self.engine.runner
+
+    @property
     def capacity(self) -> int:
         """Tokens that prompt and answer may have together; virtual tokens take some of the engine's."""
         return self.engine.capacity - self.engine.adapters.find(self.adapter).adapter.tokens

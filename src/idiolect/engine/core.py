@@ -62,7 +62,7 @@ class Core:
         self._lock = threading.RLock()
         self._stats = EngineStats()
         self._stats.slo_ttft, self._stats.slo_itl = config.slo_ttft, config.slo_itl
-        self._cost, self._meter = cost_of(self._runner, self.model), Meter()
+        self._meter = Meter(cost_of(self._runner, self.model))
         self._texts: dict[int, str] = {}
         self._score_calls = 0
         self._tidy = True  # False: some sequence was told to stop since the last look
@@ -202,6 +202,11 @@ class Core:
     # ---------------------------------------------------------------------------------------------- a step
 
     @property
+    def runner(self) -> str:
+        """Who computes, in words."""
+        return str(self._runner)
+
+    @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits."""
         return not self._inbox and self._scheduler.idle
@@ -268,7 +273,7 @@ class Core:
             picked, likely = [], {}
         self._score(step)
         now = time.perf_counter()
-        self._measure(work, len(picked), now - begin)
+        self._meter.step(self._stats, work, len(picked), now - begin)
         for item in work:
             completes = item.completes
             self._account(item, now - begin)
@@ -278,14 +283,6 @@ class Core:
         for item in work:
             if item.seq.lane == "score" and item.seq.todo == 0:
                 self._finish(item.seq, "stop", "", tuple(item.seq.infos))
-
-    def _measure(self, work: list[Work], chosen: int, seconds: float) -> None:
-        stats, (read, multiplied) = self._stats, self._cost.step(work, chosen)
-        prompt = sum(item.count for item in work if not item.seq.decoding)
-        stats.bytes_read += read
-        stats.multiply_adds += multiplied
-        stats.sequence_steps += len(work)
-        self._meter.add(seconds, chosen, prompt, read, multiplied, len(work))
 
     def _account(self, item: Work, seconds: float) -> None:
         seq = item.seq
@@ -436,7 +433,7 @@ class Core:
         shot.pages_total, shot.page_size, shot.kv_bytes = self._pages.count, self.config.page_size, self._cache.bytes
         shot.pages_free, shot.pages_cached = self._pages.free + cached, cached
         shot.running, shot.max_batch = len(self._scheduler.running), self.config.max_batch
-        shot.recent, shot.quantised = self._meter.recent(), self._cost.quantised
+        shot.recent, shot.quantised = self._meter.recent(), self._meter.cost.quantised
         shot.waiting = len(self._inbox) + sum(len(w) for w in self._scheduler.waiting.values())
         shot.preemptions = self._scheduler.preemptions
         return shot

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from idiolect.engine.metrics import EngineStats
     from idiolect.engine.scheduler import Work
     from idiolect.models.base import CausalModel
 
@@ -97,11 +98,21 @@ class Recent:
 class Meter:
     """Sums over the last `RECENT` steps, kept as they come: constant work a step."""
 
-    def __init__(self) -> None:
+    def __init__(self, cost: Cost) -> None:
+        self.cost = cost
         self._steps: deque[tuple[float, ...]] = deque()
         self._sums = [0.0] * 6
 
-    def add(self, *row: float) -> None:
+    def step(self, stats: EngineStats, work: Sequence[Work], chosen: int, seconds: float) -> None:
+        """Count a step into `stats` and here; called before its sequences advance."""
+        read, multiplied = self.cost.step(work, chosen)
+        stats.bytes_read += read
+        stats.multiply_adds += multiplied
+        stats.sequence_steps += len(work)
+        prompt = sum(item.count for item in work if not item.seq.decoding)
+        self._add(seconds, chosen, prompt, read, multiplied, len(work))
+
+    def _add(self, *row: float) -> None:
         """(seconds, tokens chosen, prompt tokens, bytes, multiply-adds, sequences) of a step."""
         self._steps.append(row)
         for i, value in enumerate(row):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from idiolect.engine.native_kv import LANES, NativeKV
+from idiolect.engine.turns import Turns
 from idiolect.models.base import Encoder
 from idiolect.models.pooling import pool
 from idiolect.native.library import Step, library
@@ -25,7 +24,7 @@ class NativeEncoder:
     def __init__(
         self, encoder: Encoder, *, tokens: int = 2048, threads: int | None = None, quantise: str | None = None
     ) -> None:
-        self.encoder, self._lock = encoder, threading.Lock()
+        self.encoder, self._turns = encoder, Turns()
         lib = library()
         plan = record(encoder, encoder.context, quantise)
         self._rows = max(tokens, encoder.context)
@@ -35,8 +34,8 @@ class NativeEncoder:
         self._program = Program(lib, team, plan, Tiles(lib, plan.matrices), self._rows, encoder.context)
         self.name = f"native {lib.idl_isa().decode()} {describe(plan.matrices)}"
 
-    def __call__(self, batch: Batch) -> Tensor:
-        with self._lock:
+    def __call__(self, batch: Batch, urgent: bool = False) -> Tensor:
+        with self._turns.take(urgent):
             return pool(self.hidden(batch), batch, self.encoder.pooling, self.encoder.normalize)
 
     def hidden(self, batch: Batch) -> Tensor:

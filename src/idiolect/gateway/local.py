@@ -24,7 +24,7 @@ from idiolect.core.errors import BadInput, ContextOverflow, Unavailable
 from idiolect.gateway.streams import closing, merge
 
 if TYPE_CHECKING:
-    from idiolect.engine import Engine
+    from idiolect.engine import Engine, Output
     from idiolect.engine.adapters import Using
     from idiolect.models import CausalModel
 
@@ -110,11 +110,19 @@ class LocalModel:
                     if index == 0:
                         yield Timing("prefill", output.metrics.prefill)
                         yield Timing("decode", output.metrics.decode)
+                        yield self._speed(output)
                     yield Finished(output.finish, output.usage, index)
                     return
                 if ctx.deadline is not None:
                     ctx.check()
         raise Unavailable("the engine ended the answer without a word")
+
+    def _speed(self, output: Output) -> Note:
+        """Who computed the answer and how fast it came, for the trace."""
+        metrics, runner = output.metrics, self.engine.runner
+        rate = metrics.tokens_per_second
+        data = {"runner": runner, "ttft": metrics.ttft, "tokens_per_second": rate}
+        return Note("speed", runner if rate is None else f"{rate:.1f} tokens/s by {runner}", data)
 
     async def _echo(self, ids: list[int], call: Call, ctx: Ctx, index: int) -> Delta:
         """The prompt as a delta; with log-probabilities when they were asked for (the first token has none)."""

@@ -74,9 +74,11 @@ def bootstrap(
     seed: int = 0,
 ) -> Estimate:
     """The figure of all items with its BCa interval. `values` [n] (or [n, k] for a `statistic` of several columns);
-    NaN in a row marks an item without a score: it is counted and left out. `BadInput` when nothing has a score."""
+    what is not finite marks an item without a score: counted and left out. `BadInput` when nothing has a score."""
     x = np.asarray(values, dtype=np.float64)
-    scored: NDArray[np.bool_] = ~np.isnan(x.reshape(len(x), -1)).any(axis=1) if len(x) else np.zeros(0, dtype=np.bool_)
+    scored: NDArray[np.bool_] = (
+        np.isfinite(x.reshape(len(x), -1).sum(axis=1)) if len(x) else np.zeros(0, dtype=np.bool_)
+    )
     missing = int(len(x) - scored.sum())
     if not scored.any():
         raise BadInput(f"none of {len(x)} items has a score", hint="look at the answers: nothing could be graded")

@@ -81,7 +81,7 @@ class Cache:
         finished, sound = 0, True
         async with closing(next(call, ctx)) as events:
             async for event in events:
-                if not isinstance(event, Timing):  # the times of another run would be no times of the replay
+                if not _of_a_run(event):
                     seen.append(event)
                 if isinstance(event, Note) and event.code == "fallback":
                     sound = False  # a stand-in's answer must not outlive the failure
@@ -110,7 +110,12 @@ class Cache:
         events: list[Event] = []
         for row in self._store.events(trace=trace):
             event = wire.decode(row.kind, row.payload)
-            if event is not None and not isinstance(event, Timing):
+            if event is not None and not _of_a_run(event):
                 events.append(event)
         whole = sum(isinstance(event, Finished) for event in events) == n
         return (trace, tuple(events)) if whole else None  # a process killed between the rows leaves half a trace
+
+
+def _of_a_run(event: Event) -> bool:
+    """Times and speeds: those of another run would be none of the replay's."""
+    return isinstance(event, Timing) or (isinstance(event, Note) and event.code == "speed")

@@ -7,7 +7,7 @@
 // cache. AVX2 has sixteen registers for two halves of sixteen lanes: six rows and the weights fill them.
 
 constexpr int DENSE_CHUNK = 64;
-#if defined(IDL_AVX2) || defined(IDL_AVX2VNNI)
+#if defined(IDL_FEW_REGISTERS)
 constexpr int DENSE_ROWS = 6;
 #else
 constexpr int DENSE_ROWS = 8;

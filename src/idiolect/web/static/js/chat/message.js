@@ -110,7 +110,7 @@ export class Answer {
       state === "failed" && failed(this.data.error, () => this.view.regenerate(this.data), "Ask again"),
       state === "stopped" && h("p.note", null, "Stopped."),
       this.data.finish === "length" && h("p.note", null, "Cut off at the length limit."),
-      (this.data.notes || []).filter((n) => n.code !== "unsupported").map((n) => h("p.note", null, n.text)),
+      (this.data.notes || []).filter((n) => !["unsupported", "speed"].includes(n.code)).map((n) => h("p.note", null, n.text)),
       !live && !quotes && sources(this.data.citations),
       !live && this.tools(),
     );

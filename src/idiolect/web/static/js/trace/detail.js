@@ -30,7 +30,8 @@ export function detail(trace, row) {
   const fault = last("failed");
   const usage = done?.usage || finished?.usage;
   const total = done?.seconds ?? row?.seconds;
-  const notes = of("note");
+  const notes = of("note").filter((n) => n.code !== "speed");
+  const speed = of("note").findLast((n) => n.code === "speed")?.data;
   const facts = [
     ["Model", last("started")?.model || row?.model || call?.model],
     ["Mode", mode?.mode],
@@ -41,6 +42,9 @@ export function detail(trace, row) {
     ],
     ["Answer", usage && `${usage.completion_tokens} tokens`],
     ["Time", typeof total === "number" && seconds(total)],
+    ["Speed", typeof speed?.tokens_per_second === "number" && `${speed.tokens_per_second.toFixed(1)} tokens/s`],
+    ["First token", typeof speed?.ttft === "number" && `after ${seconds(speed.ttft)}`],
+    ["Runner", speed?.runner],
   ];
   return h(
     "article.trace",
