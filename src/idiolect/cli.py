@@ -65,7 +65,7 @@ EXAMPLES = {
   idiolect tune embedded chats.jsonl --out runs/mine      LoRA on the embedded model
   idiolect tune ./Qwen3-0.6B chats.jsonl --rank 16 --targets all --quantise nf4
   idiolect tune embedded chats.jsonl --method prefix --option tokens=30
-  idiolect up --no-docs --adapter mine=runs/mine/adapter  talk to it""",
+  idiolect up --no-docs --adapter mine=runs/mine/adapter   talk to it""",
     "store": """
   idiolect store verify                    is everything still there, unchanged?
   idiolect store events --kind feedback    what people said""",

@@ -30,9 +30,8 @@ def engine(stored: Any, lib: Any) -> Engine:
     return made
 
 
-def test_the_distribution_stays_close_to_the_float32_model(engine: Engine, smol: Any) -> None:
-    """llama.cpp's own divergence on this file is 0.0043."""
-    ids = smol.tokenizer.encode(TEXT)[:160]
+def distributions(engine: Engine, ids: list[int]) -> torch.Tensor:
+    """Log-probabilities [N - 1, V] of a text, through the scoring path."""
     rows: list[torch.Tensor] = []
     runner: Any = engine._runner
     head = runner.head
@@ -41,12 +40,23 @@ def test_the_distribution_stays_close_to_the_float32_model(engine: Engine, smol:
         engine.score([Scored(tuple(ids), 1)])
     finally:
         runner.head = head
-    found = torch.cat(rows).log_softmax(-1)
+    return torch.cat(rows).log_softmax(-1)
+
+
+def test_the_distribution_stays_close_to_the_float32_model(engine: Engine, stored: Any, smol: Any, lib: Any) -> None:
+    """llama.cpp's own divergence on this file is 0.0043; int8 keys and values add to ours."""
+    ids = smol.tokenizer.encode(TEXT)[:160]
     with torch.inference_mode():
         want = smol(Batch.pack([ids]))[:-1].log_softmax(-1)
-    divergence = (want.exp() * (want - found)).sum(-1).mean()
-    assert divergence < 0.008
-    assert (want.argmax(-1) == found.argmax(-1)).float().mean() > 0.9
+    small = Engine(stored, EngineConfig(memory_bytes=64 << 20, threads=2, step_tokens=256, kv="int8"))
+    assert "int8 kv" in small.stats().runner
+    assert small.stats().pages_total > 0.9 * engine.stats().pages_total  # in half the memory
+    for made, most, agree in ((engine, 0.008, 0.9), (small, 0.02, 0.85)):
+        found = distributions(made, ids)
+        divergence = float((want.exp() * (want - found)).sum(-1).mean())
+        same = float((want.argmax(-1) == found.argmax(-1)).float().mean())
+        print(f"{made.stats().runner}: KL {divergence:.5f}, same token {same:.3f}")
+        assert divergence < most and same > agree
 
 
 def test_company_chunks_and_copies_change_no_token(engine: Engine, stored: Any) -> None:
@@ -81,16 +91,9 @@ def test_copied_keys_are_the_computed_ones(engine: Engine, stored: Any) -> None:
         assert torch.equal(v[:, a // size, :, a % size], v[:, b // size, :, b % size])
 
 
-def test_int8_keys_and_values_move_the_distribution_less_than_the_weights_do(engine: Engine, stored: Any) -> None:
-    """And sequences that start from one another's pages, scales included, choose the same tokens."""
+def test_beginnings_are_shared_in_int8_too(stored: Any, lib: Any) -> None:
+    """Scales included: a sequence that starts from another's pages chooses the same tokens."""
     small = Engine(stored, EngineConfig(memory_bytes=64 << 20, threads=2, step_tokens=256, kv="int8"))
-    assert "int8 kv" in small.stats().runner
-    assert small.stats().pages_total > 0.9 * engine.stats().pages_total  # in half the memory
     ids = stored.tokenizer.encode(TEXT)[:130]
-    item = Scored(tuple(ids), 1)
-    fine, coarse = ([i.logprob for i in e.score([item])[0]] for e in (engine, small))
-    assert 0 < sum(abs(a - b) for a, b in zip(fine, coarse, strict=True)) / len(fine) < 0.05
-    small.forget()
-    alone = small.generate([ids], GREEDY)[0]
-    again = small.generate([ids], GREEDY)[0]
+    alone, again = (small.generate([ids], GREEDY)[0] for _ in range(2))
     assert again.usage.cached_tokens == 129 and again.ids == alone.ids

@@ -183,3 +183,28 @@ def test_the_same_base_in_another_number_type_is_the_same() -> None:
     rounded = tiny().bfloat16()
     assert fingerprint(rounded) == fingerprint(tiny().bfloat16().float())
     assert fingerprint(tiny())["matrices"] != fingerprint(tiny(seed=1))["matrices"]
+
+
+@pytest.mark.slow
+def test_lora_on_the_embedded_model_equals_peft(tmp_path: Path) -> None:
+    """Logits, gradients and the way back, on real weights."""
+    mine = models.load(models.EMBEDDED_LM, dtype="float32", packed=False, progress=False)
+    mounted = shake(tune.attach(mine, tune.TuneConfig("lora", ("q", "v", "down"))), scale=0.02)
+    mounted.save(tmp_path / "ours")
+    mounted.detach()
+    models.save(mine, tmp_path / "base")
+    mounted = tune.mount(mine, mounted.adapter)
+    rival = peft.PeftModel.from_pretrained(theirs(tmp_path / "base"), tmp_path / "ours", is_trainable=True).eval()
+    parts = segments(lengths=(24, 17), vocabulary=4000)
+    expected = torch.cat([rival(input_ids=torch.tensor([s])).logits[0] for s in parts])
+    found = mine(Batch.pack(parts))
+    assert near(found, expected) < 1e-5
+    target = torch.arange(len(found)) * 7
+    for out in (expected, found):
+        torch.nn.functional.cross_entropy(out, target).backward()
+    grads = {n.replace(".default", ""): p.grad for n, p in rival.named_parameters() if p.requires_grad}
+    with torch.no_grad():
+        for parameter in mounted.parameters():
+            parameter.data = parameter.grad  # type: ignore[assignment]
+    for key, value in mounted.state_dict().items():
+        assert near(value, grads[key]) < 2e-4, key

@@ -92,7 +92,7 @@ class EngineStats:
     step_seconds: float = 0.0
     tokens_generated: int = 0
     tokens_prefilled: int = 0
-    tokens_cached: int = 0  # prompt tokens that were copied from an equal beginning instead of computed
+    tokens_cached: int = 0  # prompt tokens that were taken from an equal beginning instead of computed
     tokens_scored: int = 0
     preemptions: int = 0
     good: int = 0  # finished, with a first token within `slo_ttft` and a mean inter-token latency within `slo_itl`

@@ -52,6 +52,8 @@ def to_gguf(tokenizer: HFTokenizer, rows: int) -> tuple[dict[str, Any], list[str
     if model.get("byte_fallback"):
         fields |= {"model": "llama", "pre": "default", "scores": _scores(tokens, merges)}
         fields["add_space_prefix"] = _prefixes_space(spec)
+        if fields["add_space_prefix"] and '"Metaspace"' in json.dumps(spec.get("pre_tokenizer")):
+            notes.append("readers of GGUF put a space before every text, also before one that begins with a space")
         for i, kind in enumerate(types):
             if kind == NORMAL and _is_byte(tokens[i]):
                 types[i] = BYTE

@@ -2,13 +2,12 @@
 
 Per token and layer, in values (D model width, H = heads x head width, K = key heads x head width, F feed-forward's):
 
-    norm (two of them)   its input D, where its scale is trained the normalised input D too; both float32 (RMSNorm
-                         in bfloat16 makes a float32 copy), and 1 statistic (LayerNorm: 2)
+    norm (two of them)   its input D, and 1 float32 statistic (LayerNorm: 2); norms of queries and keys read a view
     qkv product          its input D, if it or an adapter on it is trained; its output H + 2K (the values are a view)
     rotation             rotated queries and keys H + K (learned positions: none)
     attention            its output H, and one float32 a head
     output product       its input H, if it or an adapter on it is trained
-    feed-forward         input D if trained; gate and up 2F, act(gate) F; their product F if `down` is trained
+    feed-forward         input D if trained; gate and up 2F; act(gate) * up F if `down` is trained
                          (without a gate: up F; act(up) F if `down` is trained)
 
 A frozen matrix keeps nothing: the gradient of its input needs the matrix alone. With recomputation a layer keeps its
@@ -31,17 +30,15 @@ def layer(s: Shape, each: int, *, full: bool, targets: Sequence[str] = (), rank:
     """Bytes per token that one layer keeps. `each`: bytes of a value in the model's dtype."""
     D, H, K, F = s.dim, s.q_width, s.kv_width, s.hidden
     on = set(TARGETS) if full else set(targets)
-    wide = max(each, 4) if s.norm_vectors == 1 else each  # what a norm keeps
-    norms = 2 * ((D * (2 if full and s.norm_vectors == 1 else 1)) * wide + 4 * s.norm_vectors)
+    norms: float = 2 * (D * each + 4 * s.norm_vectors)
     values = H + 2 * K + H  # qkv's output, attention's
     values += (H + K) if not s.positions else 0
     values += D if on & {"q_proj", "k_proj", "v_proj"} else 0
     values += H if "o_proj" in on else 0
     values += D if on & {"gate_proj", "up_proj"} else 0
-    values += 3 * F if s.gated else F
+    values += 2 * F if s.gated else F
     values += F if "down_proj" in on else 0
-    if s.qk_norm:
-        norms += (H + K) * wide * ((each == 2) + full) + 4 * (s.heads + s.kv_heads)  # float32: the input is a view
+    norms += 4 * (s.heads + s.kv_heads) if s.qk_norm else 0
     values += rank * len(on) if not full else 0
     return norms + values * each + 4 * s.heads
 
@@ -49,7 +46,7 @@ def layer(s: Shape, each: int, *, full: bool, targets: Sequence[str] = (), rank:
 def kept(s: Shape, tokens: int, each: int, *, full: bool, checkpointing: bool = False, **which: object) -> Line:
     """All layers, the last norm and the final hidden rows, for `tokens` tokens of a micro-batch."""
     one = layer(s, each, full=full, **which)  # type: ignore[arg-type]
-    last = s.dim * (4 * (2 if full else 1) if s.norm_vectors == 1 else each) + s.dim * each
+    last = 2 * s.dim * each + 4 * s.norm_vectors
     if checkpointing:
         value = tokens * (s.layers * s.dim * each + one + last)
         how = f"{tokens} x ({s.layers} x {s.dim * each} + {one:.0f} + {last:.0f})"

@@ -74,7 +74,7 @@ def bootstrap(
     seed: int = 0,
 ) -> Estimate:
     """The figure of all items with its BCa interval. `values` [n] (or [n, k] for a `statistic` of several columns);
-    what is not finite marks an item without a score: it is counted and left out. `BadInput` when nothing has a score."""
+    what is not finite marks an item without a score: counted and left out. `BadInput` when nothing has a score."""
     x = np.asarray(values, dtype=np.float64)
     scored: NDArray[np.bool_] = (
         np.isfinite(x.reshape(len(x), -1).sum(axis=1)) if len(x) else np.zeros(0, dtype=np.bool_)
