@@ -86,7 +86,7 @@ class Report:
     requests: int
     failed: int
     seconds: float  # from the first arrival to the last end
-    rate: float  # requests a second that were asked for, on average
+    rate: float | None  # requests a second that were asked for, on average; None: all at once
     throughput: float  # answered requests a second
     goodput: float  # of them, those within the objective
     good_share: float
@@ -117,7 +117,7 @@ def report(driven: Driven, slo: Slo, model: str) -> Report:
         len(answers),
         len(answers) - len(well),
         seconds,
-        (len(answers) - 1) / span if span > 0 else float("inf"),
+        (len(answers) - 1) / span if span > 0 else None,
         len(well) / seconds,
         good / seconds,
         good / len(answers),
@@ -164,8 +164,9 @@ def rows(found: Report) -> tuple[list[str], list[list[str]]]:
 def lines(found: Report) -> list[str]:
     """What stands beside the table."""
     counted = "" if found.tokens_counted else " (pieces of text: the server told no usage)"
+    asked = "all at once" if found.rate is None else f"{found.rate:.2f} a second asked"
     said = [
-        f"{found.requests} requests in {found.seconds:.1f} s ({found.rate:.2f} a second asked), {found.failed} failed",
+        f"{found.requests} requests in {found.seconds:.1f} s ({asked}), {found.failed} failed",
         f"throughput  {found.throughput:.2f} requests/s, {found.tokens_per_second:.1f} tokens/s{counted}",
         f"goodput     {found.goodput:.2f} requests/s ({100 * found.good_share:.0f} % of them: TTFT <= "
         f"{found.slo.ttft:g} s and mean ITL <= {found.slo.itl:g} s)",
