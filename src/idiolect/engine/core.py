@@ -12,21 +12,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from idiolect.core.call import Cancel, FinishReason, Sampling, TokenInfo
 from idiolect.core.errors import BadInput, ContextOverflow, IdiolectError, Overloaded
 from idiolect.core.rng import Streams
 from idiolect.engine.adapters import Adapters, Served
+from idiolect.engine.choosing import likely_of, row
 from idiolect.engine.config import EngineConfig
 from idiolect.engine.load import Meter, cost_of
 from idiolect.engine.metrics import EngineStats
 from idiolect.engine.pages import Pages
 from idiolect.engine.runner import Step, choose
-from idiolect.engine.sampling import Likely, Row, logprobs, penalised, sample
+from idiolect.engine.sampling import Likely, logprobs, sample
 from idiolect.engine.scheduler import Scheduler, Work
 from idiolect.engine.sequence import Output, Scored, Sequence, Sink
 from idiolect.engine.visible import VisibleText
+from idiolect.engine.words import Words
 from idiolect.models.base import CausalModel
 from idiolect.tune import Adapter
 
@@ -63,8 +64,7 @@ class Core:
         self._stats = EngineStats()
         self._stats.slo_ttft, self._stats.slo_itl = config.slo_ttft, config.slo_itl
         self._meter = Meter(cost_of(self._runner, self.model))
-        self._texts: dict[int, str] = {}
-        self._score_calls = 0
+        self._words = Words(self.tokenizer)
         self._tidy = True  # False: some sequence was told to stop since the last look
         self._busy = False  # inside a step, where nothing may be taken away
         self._pending: list[Output] = []  # news since the last step
@@ -266,8 +266,8 @@ class Core:
                 item.seq.metrics.queue = begin - item.seq.submitted_at
         step = self._runner.run(work)
         if step.logits is not None:
-            chosen = sample(step.logits, [self._row(seq, step.logits) for seq in step.choosing])
-            likely = self._likely(step, chosen)
+            chosen = sample(step.logits, [row(seq, step.logits) for seq in step.choosing])
+            likely = likely_of(step, chosen)
             picked = chosen.tolist()
         else:
             picked, likely = [], {}
@@ -293,52 +293,16 @@ class Core:
             self._stats.tokens_prefilled += item.count
         seq.computed += item.count
 
-    def _row(self, seq: Sequence, logits: Tensor) -> Row:
-        if penalised(seq.sampling) and seq.counts is None:
-            seq.counts = torch.zeros(logits.shape[1], device=logits.device)
-            seq.seen = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
-            seq.seen[torch.tensor(seq.tokens[seq.virtual :], device=logits.device)] = True
-        return Row(seq.sampling, seq.seed, seq.n_index, seq.generated, seq.seen, seq.counts)
-
-    def _likely(self, step: Step, chosen: Tensor) -> dict[int, Likely]:
-        rows = [i for i, seq in enumerate(step.choosing) if seq.sampling.logprobs is not None]
-        if not rows or step.logits is None:
-            return {}
-        everyone = len(rows) == len(step.choosing)
-        index = torch.tensor(rows, device=chosen.device)
-        found = logprobs(
-            step.logits if everyone else step.logits[index],
-            chosen if everyone else chosen[index],
-            [step.choosing[i].sampling.logprobs or 0 for i in rows],
-        )
-        return {step.choosing[i].id: likely for i, likely in zip(rows, found, strict=True)}
-
     def _score(self, step: Step) -> None:
         for rows, logits in step.scores():
             targets = torch.tensor([target for _, target in rows], device=logits.device)
             for (seq, target), likely in zip(
                 rows, logprobs(logits, targets, [seq.score_top for seq, _ in rows]), strict=True
             ):
-                seq.infos.append(self._info(target, likely, self._text(target)))
+                seq.infos.append(self._words.info(target, likely, self._words.text(target)))
             self._stats.tokens_scored += len(rows)
 
     # ---------------------------------------------------------------------------------------------- tokens
-
-    def _text(self, token: int) -> str:
-        """The text of one token by itself; a control token's name; U+FFFD for a part of a character."""
-        text = self._texts.get(token)
-        if text is None:
-            raw = self.tokenizer.token_bytes(token)
-            text = raw.decode("utf-8", "replace") if raw else self.tokenizer.piece(token)
-            self._texts[token] = text
-        return text
-
-    def _info(self, token: int, likely: Likely | None, text: str = "", *, silent: bool = False) -> TokenInfo:
-        raw = b"" if silent else self.tokenizer.token_bytes(token)
-        if likely is None:
-            return TokenInfo(token, text, raw=raw)
-        top = tuple((i, self._text(i), value) for i, value in likely.top)
-        return TokenInfo(token, text, likely.logprob, top, raw)
 
     def _accept(self, seq: Sequence, token: int, likely: Likely | None, now: float) -> None:
         """Append a chosen token and say what became visible."""
@@ -355,7 +319,7 @@ class Core:
         ends = token in seq.sampling.stop_ids or (not seq.sampling.ignore_eos and token in self.tokenizer.eos_ids)
         full = seq.generated >= seq.limit
         assert seq.visible is not None
-        text, tokens = seq.visible.push(self._info(token, likely, silent=ends), silent=ends, last=ends or full)
+        text, tokens = seq.visible.push(self._words.info(token, likely, silent=ends), silent=ends, last=ends or full)
         if ends or seq.visible.stopped:
             self._finish(seq, "stop", text, tokens)
         elif full:
@@ -424,10 +388,7 @@ class Core:
 
     def stats(self) -> EngineStats:
         """A snapshot of counters and gauges; does not wait for a running step."""
-        source = self._stats
-        shot = EngineStats(**{name: getattr(source, name) for name in EngineStats.__slots__})
-        for name in ("queue_seconds", "ttft_seconds", "itl_seconds", "total_seconds", "user_tokens_per_second"):
-            setattr(shot, name, getattr(source, name).copy())
+        shot = self._stats.copy()
         shot.runner = str(self._runner)
         cached = self._scheduler.prefix.reclaimable
         shot.pages_total, shot.page_size, shot.kv_bytes = self._pages.count, self.config.page_size, self._cache.bytes

@@ -38,6 +38,7 @@ class Engine(Core):
         self._thread: threading.Thread | None = None
         self._closing = False
         super().__init__(model, config, adapters)
+        self._score_calls = 0
 
     # ------------------------------------------------------------------------------------------- the thread
 

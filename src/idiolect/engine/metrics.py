@@ -112,6 +112,13 @@ class EngineStats:
         prompt = self.tokens_cached + self.tokens_prefilled
         return self.tokens_cached / prompt if prompt else 0.0
 
+    def copy(self) -> EngineStats:
+        """The figures of this moment, distributions too."""
+        shot = EngineStats(**{name: getattr(self, name) for name in EngineStats.__slots__})
+        for name in ("queue_seconds", "ttft_seconds", "itl_seconds", "total_seconds", "user_tokens_per_second"):
+            setattr(shot, name, getattr(self, name).copy())
+        return shot
+
     def observe(self, metrics: RequestMetrics, good: bool = False) -> None:
         """Add a finished request's times. `good`: it ended by itself, so that it may count into the goodput."""
         rate = metrics.tokens_per_second
