@@ -32,7 +32,7 @@ SMOL = {
 }
 NOTHING = {**SMOL, "vocab_size": 64, "num_hidden_layers": 1, "hidden_size": 72, "intermediate_size": 96}
 CASES = ("full", "lora", "qlora", "serve")
-LENGTH, BATCH, CONTEXT = 256, 8, 512
+LENGTH, BATCH, CONTEXT = 256, 8, 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -154,10 +154,14 @@ def steps(method: str, config: dict[str, Any], micro: int, precision: str) -> An
 def serve(config: dict[str, Any]) -> Any:
     import torch
 
+    from idiolect import models
     from idiolect.core.call import Sampling
     from idiolect.engine import Engine, EngineConfig
+    from idiolect.models.read import open_source
+    from idiolect.models.words import tokenizer_of
 
     model = blank(config, torch.float32).eval()
+    model.tokenizer = tokenizer_of(open_source(models.EMBEDDED_LM, progress=False))
     model.requires_grad_(False)
     pages = BATCH * CONTEXT // 16
     engine = Engine(model, EngineConfig(pages=pages, max_batch=BATCH, prefix_cache=False, context=CONTEXT, seed=0))
