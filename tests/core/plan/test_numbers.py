@@ -115,6 +115,8 @@ def test_small_rules() -> None:
     assert rules.perplexity(3) == 8
     assert [rules.evaluation_samples(x) for x in (0.3, 0.1, 0.03, 0.01)] == [10, 100, 1000, 10_000]
     assert 100 < rules.evaluation_samples(0.05) < 1000 < rules.evaluation_samples(0.02) < 10_000
+    falling = [rules.evaluation_samples(x / 1000) for x in range(1, 1001)]
+    assert falling == sorted(falling, reverse=True)  # a smaller gap never needs fewer
     assert rules.compound(0.95, 10) == pytest.approx(0.599, abs=1e-3)
 
 
