@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from idiolect.core.call import Call, Completion, Ctx, Delta, Handler, Retrieved
+from idiolect.core.call import Call, Completion, Ctx, Delta, Handler, Passage, Retrieved
 from idiolect.core.errors import IdiolectError, Overloaded, Unavailable
 from idiolect.evals.types import Failed, Generate, Generated, Kind, Reply, Request
 
@@ -65,7 +65,7 @@ class HandlerSystem:
         begin = time.perf_counter()
         first: float | None = None
         done = Completion()
-        passages = ()
+        passages: tuple[Passage, ...] = ()
         async for event in self.handler(call, Ctx()):
             if isinstance(event, Delta) and event.text and first is None:
                 first = time.perf_counter() - begin
