@@ -66,6 +66,10 @@ EXAMPLES = {
   idiolect tune ./Qwen3-0.6B chats.jsonl --rank 16 --targets all --quantise nf4
   idiolect tune embedded chats.jsonl --method prefix --option tokens=30
   idiolect up --no-docs --adapter mine=runs/mine/adapter   talk to it""",
+    "contamination": """
+  idiolect contamination corpus/ test.jsonl               13 words in a row that both have
+  idiolect contamination corpus/ test.jsonl --field question --json
+  idiolect contamination corpus/ test.jsonl --model ./mine --reference embedded""",
     "store": """
   idiolect store verify                    is everything still there, unchanged?
   idiolect store events --kind feedback    what people said""",
@@ -92,6 +96,7 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "export": ("export:export", "Write a model as a GGUF file or a Hugging Face directory, and compare."),
     "plan": ("plan:plan", "Say what a model costs in bytes, FLOPs and seconds, before it is run."),
     "tune": ("tune:tune", "Teach open weights your examples: an adapter, or the whole model."),
+    "contamination": ("contamination:contamination", "Say whether training data hold the items of a test set."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
     "bench": ("bench:app", "Measure a server under load: latencies, throughput, goodput."),
