@@ -18,6 +18,8 @@ from idiolect.evals.types import (
     Metric,
     Reply,
     Request,
+    Roll,
+    Search,
     Task,
     task_hash,
 )
