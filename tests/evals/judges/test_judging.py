@@ -112,6 +112,13 @@ def test_pointwise_against_labels() -> None:
     assert gap["estimate"]["low"] > 0 and "judge program" in str(found.minus(worse))
 
 
+def test_a_judge_that_says_nothing_gives_no_figure_and_says_so() -> None:
+    found = asyncio.run(pointwise(judge(lambda m: "I like both."), [Answered("q", "a")], Rubric("x")))
+    assert math.isnan(value(found.mean)["value"]) and "1 of 1 unparsable" in str(found.mean)
+    compared = asyncio.run(pairwise(judge(lambda m: "I like both."), pairs(3)[0], "x"))
+    assert math.isnan(value(compared.win_rate)["value"]) and "6 of 6 unparsable" in str(bias.position(compared))
+
+
 def test_the_same_question_is_asked_once() -> None:
     program = Program(lambda m: "3")
     from idiolect.evals.judges import Judge

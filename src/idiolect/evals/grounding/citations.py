@@ -14,7 +14,7 @@ import numpy as np
 
 from idiolect.core.errors import BadInput
 from idiolect.evals.grounding.checks import Check
-from idiolect.evals.stats.bootstrap import bootstrap
+from idiolect.evals.judges.read import measured
 from idiolect.evals.stats.estimate import Estimate
 
 
@@ -60,9 +60,7 @@ def summary(found: Sequence[Cited]) -> tuple[Estimate, Estimate]:
     """(recall, precision) over answers, with intervals."""
     if not found:
         raise BadInput("there is no answer", hint="give at least one")
-    recall, precision = [f.recall for f in found], [f.precision for f in found]
-    nothing = Estimate(float("nan"), 0.0, 1.0, 0, unscored=len(found))
-    return tuple(bootstrap(x) if np.isfinite(x).any() else nothing for x in (recall, precision))  # type: ignore[return-value]
+    return measured([f.recall for f in found]), measured([f.precision for f in found])
 
 
 def _links(claim: Claim, passages: Sequence[str]) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from idiolect.core.errors import BadInput
 from idiolect.evals.grounding.checks import Check, JudgedCheck
 from idiolect.evals.judges.judge import Judge
 from idiolect.evals.judges.judged import Judged, Validity
-from idiolect.evals.stats.bootstrap import bootstrap
+from idiolect.evals.judges.read import measured
 from idiolect.evals.stats.estimate import Estimate
 from idiolect.text.sentences import sentences
 
@@ -91,4 +91,4 @@ def summary(found: Sequence[Facts], judge: Judge, check: Check) -> Judged[Estima
     statements = [s for f in found for s in f.statements]
     split_by = Validity(f"{judge.known_as} (splitting)", len(statements), sum(s.supported is None for s in statements))
     checked = [check.validity] if isinstance(check, JudgedCheck) else []
-    return Judged(bootstrap([f.precision for f in found]), split_by, *checked)
+    return Judged(measured([f.precision for f in found]), split_by, *checked)

@@ -17,8 +17,7 @@ from idiolect.evals.grounding.checks import Check, JudgedCheck
 from idiolect.evals.judges.judge import Judge
 from idiolect.evals.judges.judged import Judged, Validity
 from idiolect.evals.judges.pointwise import valid
-from idiolect.evals.judges.read import scores
-from idiolect.evals.stats.bootstrap import bootstrap
+from idiolect.evals.judges.read import measured, scores
 from idiolect.evals.stats.estimate import Estimate
 from idiolect.text.sentences import sentences
 
@@ -81,6 +80,4 @@ def _mean(values: Sequence[float], owners: Sequence[int], n: int) -> Estimate:
         if np.isfinite(value):
             own[owner].append(value)
     rows = [float(np.mean(v)) if v else np.nan for v in own]
-    if not np.isfinite(rows).any():
-        return Estimate(float("nan"), 0.0, 1.0, 0, unscored=n)
-    return bootstrap(rows)
+    return measured(rows)

@@ -14,7 +14,7 @@ from idiolect.core.errors import BadInput
 from idiolect.evals.judges.judged import Judged
 from idiolect.evals.judges.pairwise import POINTS, Comparisons, Outcome, points, said
 from idiolect.evals.judges.pointwise import Scores
-from idiolect.evals.judges.read import scores
+from idiolect.evals.judges.read import measured, scores
 from idiolect.evals.stats.bootstrap import bootstrap
 from idiolect.evals.stats.estimate import Estimate
 from idiolect.evals.stats.paired import Difference, paired
@@ -27,7 +27,7 @@ def position(found: Comparisons) -> Judged[Estimate]:
         (POINTS[said(x)] + POINTS[said(y)]) / 2 if x.parsed and y.parsed else np.nan
         for x, y in zip(found.forward, found.backward, strict=True)
     ]
-    return Judged(bootstrap(both), found.validity)
+    return Judged(measured(both), found.validity)
 
 
 def length(
@@ -49,7 +49,7 @@ def length(
         raise BadInput("no pair differs in length", hint=f"one answer must be {least:g} times as long as the other")
     if labels:
         return Judged(paired(judged, people), found.validity)
-    return Judged(bootstrap(judged), found.validity)
+    return Judged(measured(judged), found.validity)
 
 
 def length_correlation(found: Scores, answers: Sequence[str]) -> Judged[Estimate]:

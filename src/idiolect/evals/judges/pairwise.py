@@ -17,10 +17,9 @@ from idiolect.core.errors import BadInput
 from idiolect.evals.judges.judge import Judge
 from idiolect.evals.judges.judged import Judged, Validity
 from idiolect.evals.judges.pointwise import valid
-from idiolect.evals.judges.read import Verdict, scores
+from idiolect.evals.judges.read import Verdict, measured, scores
 from idiolect.evals.rank import Match, Ranking, Table, Triples, bradley_terry, intransitive, win_rates
 from idiolect.evals.stats.agreement import Agreement, kappa
-from idiolect.evals.stats.bootstrap import bootstrap
 from idiolect.evals.stats.estimate import Estimate
 from idiolect.evals.stats.wilson import wilson
 
@@ -53,7 +52,7 @@ class Comparisons:
     @property
     def win_rate(self) -> Judged[Estimate]:
         """a's share of the points: 1 for a win, half for a tie or a contradiction."""
-        return Judged(bootstrap(points(self.forward, self.backward)), self.validity)
+        return Judged(measured(points(self.forward, self.backward)), self.validity)
 
     @property
     def matches(self) -> Judged[tuple[Match, ...]]:

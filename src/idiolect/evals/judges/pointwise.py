@@ -10,9 +10,8 @@ import numpy as np
 from idiolect.core.errors import BadInput
 from idiolect.evals.judges.judge import Judge
 from idiolect.evals.judges.judged import Judged, Validity
-from idiolect.evals.judges.read import Verdict, scores
+from idiolect.evals.judges.read import Verdict, measured, scores
 from idiolect.evals.stats.agreement import Agreement, kappa
-from idiolect.evals.stats.bootstrap import bootstrap
 from idiolect.evals.stats.estimate import Estimate
 from idiolect.evals.stats.paired import Difference, paired
 
@@ -58,7 +57,7 @@ class Scores:
     @property
     def mean(self) -> Judged[Estimate]:
         """The mean score on the rubric's scale, with its interval."""
-        return Judged(bootstrap(scores(self.verdicts)), self.validity)
+        return Judged(measured(scores(self.verdicts)), self.validity)
 
     def minus(self, other: Scores) -> Judged[Difference]:
         """The paired difference of two systems that answered the same questions."""

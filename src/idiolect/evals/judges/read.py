@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from idiolect.core.call import Completion, TokenInfo
 from idiolect.core.errors import BadInput
+from idiolect.evals.stats.bootstrap import bootstrap
+from idiolect.evals.stats.estimate import Estimate
 
 LEAST = 0.5  # probability that the labels must have together at their place, for the expected score to be taken
 
@@ -39,6 +41,14 @@ class Verdict:
 def scores(verdicts: Sequence[Verdict]) -> NDArray[np.float64]:
     """[n] of what was read, NaN where nothing could be. For statistics, whose results are `Judged`."""
     return np.array([v._score for v in verdicts], np.float64)
+
+
+def measured(values: ArrayLike) -> Estimate:
+    """The mean of what was read with its interval; no figure at all, rather than an error, where nothing was."""
+    x = np.asarray(values, np.float64)
+    if np.isfinite(x).any():
+        return bootstrap(x)
+    return Estimate(math.nan, math.nan, math.nan, 0, unscored=len(x))
 
 
 def read(said: Completion, labels: Mapping[str, float]) -> Verdict:
