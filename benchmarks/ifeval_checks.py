@@ -48,17 +48,17 @@ def run(args: argparse.Namespace) -> Result:
     for line in lines:
         row = json.loads(line)
         for name, given in zip(row["instruction_id_list"], row["kwargs"], strict=True):
-            given = {k: v for k, v in given.items() if v is not None}
+            arguments = {k: v for k, v in given.items() if v is not None}
             for _ in range(args.each):
-                response = perturbed(rng.choice(responses), name, given, rng)
-                mine = verdict(response, [name], [given])
-                theirs = check(name, response, given, row["prompt"])
+                response = perturbed(rng.choice(responses), name, arguments, rng)
+                mine = verdict(response, [name], [arguments])
+                theirs = check(name, response, arguments, row["prompt"])
                 for kind, ours, rival in zip(("strict", "loose"), (mine.all_strict, mine.all_loose), theirs):
                     total[name] += 1
                     same[name] += ours == rival
                     followed[name] += rival
                     if ours != rival:
-                        apart.append(f"{name} {kind}: ours {ours}, reference {rival}: {given} {response[:120]!r}")
+                        apart.append(f"{name} {kind}: ours {ours}, reference {rival}: {arguments} {response[:120]!r}")
     for name in sorted(total):
         print(
             f"{name:48} agree {same[name]:5}/{total[name]:<5} the reference follows {followed[name] / total[name]:.2f}"

@@ -9,18 +9,15 @@ scores are only comparable under one reading; benchmarks/ifeval_checks.py counts
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from idiolect.core.errors import BadInput
 from idiolect.core.registry import Registry
 
 
-class Instruction(Protocol):
-    """Whether a response follows one instruction. The arguments carry the names of the data set's `kwargs`."""
-
-    def __call__(self, response: str, /, **arguments: Any) -> bool: ...
-
+Instruction = Callable[..., bool]
+"""Whether a response follows one instruction: `(response, /, *, arguments of the data set's kwargs)`."""
 
 INSTRUCTIONS: Registry[Instruction] = Registry("instruction")
 

@@ -25,7 +25,7 @@ class IfevalTask:
     its instructions were followed; `instruction_*` is the share of instructions, over all prompts."""
 
     revision = 1
-    metrics = (
+    metrics: tuple[Metric, ...] = (
         Metric("prompt_strict", about="prompts of which every instruction was followed"),
         Metric("prompt_loose", about="the same, wrapping lines and Markdown's stars forgiven"),
         Metric("instruction_strict", about="instructions that were followed"),
@@ -68,9 +68,7 @@ class IfevalTask:
                 prompt, names, arguments = str(row["prompt"]), row["instruction_id_list"], row["kwargs"]
                 id = str(row.get("key", row["index"]))
             except KeyError as error:
-                raise CorruptFile(
-                    f"{self.files[0]} has a record without {error}", hint="give IFEval's own file"
-                ) from None
+                raise CorruptFile(f"{self.files[0]} lacks {error} somewhere", hint="give IFEval's own file") from None
             for one in names:
                 INSTRUCTIONS.get(one)  # an unknown one stops the run before anything is asked
             if self.format == "chat":
