@@ -15,7 +15,6 @@ from typing import Any
 from idiolect.core.errors import BadInput
 from idiolect.core.registry import Registry
 
-
 Instruction = Callable[..., bool]
 """Whether a response follows one instruction: `(response, /, *, arguments of the data set's kwargs)`."""
 
