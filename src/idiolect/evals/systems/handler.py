@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
-from idiolect.core.call import Call, Completion, Ctx, Delta, Handler, Retrieved
+from idiolect.core.call import Call, Completion, Ctx, Delta, Handler, Passage, Retrieved
 from idiolect.core.errors import IdiolectError, Overloaded, Unavailable
 from idiolect.evals.types import Failed, Generate, Generated, Kind, Reply, Request
 
@@ -15,13 +16,22 @@ GIVE_UP = 8  # failures in a row that mean that nothing answers any more
 
 class HandlerSystem:
     """`fingerprint` is what the caller knows of everything behind the handler: weights, prompts, index, settings.
-    `width` requests are under way at a time."""
+    `options` go with every call, under those of the request. `width` requests are under way at a time."""
 
     kinds: frozenset[Kind] = frozenset({"generate"})
 
-    def __init__(self, handler: Handler, name: str, fingerprint: str, *, model: str = "", width: int = 4) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        name: str,
+        fingerprint: str,
+        *,
+        model: str = "",
+        options: Mapping[str, Any] | None = None,
+        width: int = 4,
+    ) -> None:
         self.handler, self.name, self.fingerprint = handler, name, fingerprint
-        self._model, self._width = model or name, width
+        self._model, self._options, self._width = model or name, dict(options or {}), width
 
     async def answer(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
         gate = asyncio.Semaphore(self._width)
@@ -50,13 +60,12 @@ class HandlerSystem:
                 task.cancel()
 
     async def _written(self, request: Generate) -> Generated:
-        call = Call(
-            self._model, request.messages, request.prompt, request.sampling, options=dict(request.options)
-        )
+        options = {**self._options, **request.options}
+        call = Call(self._model, request.messages, request.prompt, request.sampling, options=options)
         begin = time.perf_counter()
         first: float | None = None
         done = Completion()
-        passages = ()
+        passages: tuple[Passage, ...] = ()
         async for event in self.handler(call, Ctx()):
             if isinstance(event, Delta) and event.text and first is None:
                 first = time.perf_counter() - begin

@@ -35,6 +35,12 @@ def names() -> list[str]:
     return sorted({path.stem for path in SUITE.glob("*.yaml")} | set(CODED) | set(made))
 
 
+def about(name: str) -> str:
+    """One line about a task that is made in code: the first of its module's docstring."""
+    module = importlib.import_module(CODED[name]) if name in CODED else None
+    return (module.__doc__ or "").split("\n")[0] if module is not None else made.describe(name)
+
+
 def load(name: str | Path, base: Path | None = None, changes: Sequence[str] = ()) -> Task:
     """A task by its name, or from a .yaml or .py file. `base` is the folder that `data.path` is looked up in (the
     task's own folder comes first); `changes` are overrides such as `examples.count=5`.

@@ -13,7 +13,7 @@ extractors: Registry[Extractor] = Registry("extractor")
 
 _NUMBER = re.compile(r"-?\$?\s?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|-?\.\d+")
 _FINAL = re.compile(r"####\s*([^\n]*)")
-_SAID = re.compile(r"(?:final |the )?answer(?: is|:)?\s*:?\s*\**([^\n]*)", re.IGNORECASE)
+_SAID = re.compile(r"answer(?: is|:)?\s*:?\s*\**((?:(?!answer)[^\n])*)", re.IGNORECASE)
 
 
 def number(text: str) -> str | None:
@@ -64,7 +64,7 @@ def gsm8k(text: str) -> str | None:
 def letter(text: str) -> str | None:
     """The letter of an option: alone, in brackets, or after "answer is"."""
     said = re.search(r"answer(?: is|:)?\s*:?\s*\**\(?([A-Z])\b", text) or re.search(r"\(([A-Z])\)", text)
-    said = said or re.match(r"\s*\**([A-Z])(?:[).:\s*]|$)", text)
+    said = said or re.match(r"\s*\**([A-Z])(?:[).:*]|\s*(?:\n|$))", text)
     return said[1] if said else None
 
 

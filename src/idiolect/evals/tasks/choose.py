@@ -45,7 +45,9 @@ class ChooseTask(Base):
     def right(self, row: Record, options: tuple[str, ...]) -> int:
         target = evaluate(self.config.target, row, f"{self.name}: target")
         if isinstance(target, bool) or not isinstance(target, (int, str)):
-            raise BadInput(f"{self.name}: target is {target!r}", hint="give an option's number, counted from 0, or text")
+            raise BadInput(
+                f"{self.name}: target is {target!r}", hint="give an option's number, counted from 0, or text"
+            )
         if isinstance(target, str):
             stripped = [option.strip() for option in options]
             if target.strip() not in stripped:

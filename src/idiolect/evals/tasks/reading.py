@@ -143,7 +143,9 @@ def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise BadInput(f"{where}: this is not JSON: {error}", hint="one value a line (.jsonl), or one (.json)") from None
+        raise BadInput(
+            f"{where}: this is not JSON: {error}", hint="one value a line (.jsonl), or one (.json)"
+        ) from None
 
 
 def _mapping(value: Any, where: str) -> Record:

@@ -109,7 +109,8 @@ def _smart(path: Path) -> list[tuple[str, dict[str, str]]]:
 def beir(folder: Path) -> tuple[list[Document], dict[str, str], Judgements]:
     """Gains are the judgements' own scores; 0 and less are not relevant."""
     documents = [
-        Document(str(row["_id"]), str(row.get("text", "")), str(row.get("title") or "")) for row in _lines(folder, "corpus")
+        Document(str(row["_id"]), str(row.get("text", "")), str(row.get("title") or ""))
+        for row in _lines(folder, "corpus")
     ]
     queries = {str(row["_id"]): str(row["text"]) for row in _lines(folder, "queries")}
     files = sorted((folder / "qrels").glob("test.tsv*")) or sorted((folder / "qrels").glob("*.tsv*"))

@@ -50,7 +50,10 @@ GRADERS: dict[str, tuple[Grader, Metric]] = {
         lambda said, refs: max(edit_similarity(said, one) for one in refs),
         Metric("edit", about="1 - edit distance / length of the longer"),
     ),
-    "rouge_l": (lambda said, refs: float(rouge_l(said, refs).f1), Metric("rouge_l", about="longest common subsequence")),
+    "rouge_l": (
+        lambda said, refs: float(rouge_l(said, refs).f1),
+        Metric("rouge_l", about="longest common subsequence"),
+    ),
     "chrf": (
         lambda said, refs: sentence_chrf(said, refs) / 100,
         Metric("chrf", about="character n-grams (sacrebleu), averaged over sentences"),
