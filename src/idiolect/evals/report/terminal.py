@@ -33,8 +33,8 @@ def show(report: Report, console: Any = None) -> None:
     for section in report.sections:
         for system, depths, lengths, cells in heat(section):
             console.print(_heat(section.task, system, depths, lengths, cells, Table, box))
-    for line in costs(report):
-        console.print(line, style="dim", markup=False)
+    for cost in costs(report):
+        console.print(cost, style="dim", markup=False)
     for repeat in report.repeats:
         console.print(f"repeated: {repeat}", markup=False)
     for note in report.notes:

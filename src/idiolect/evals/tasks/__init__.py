@@ -21,7 +21,12 @@ Maker = Callable[..., "Task"]  # (base: the folder of all data, or None) -> Task
 made: Registry[Maker] = Registry("task")
 """Tasks whose grading is code (HumanEval, IFEval): a module of `evals` registers its maker under the task's name."""
 
-CODED: dict[str, str] = {}
+CODED: dict[str, str] = {
+    "ifeval": "idiolect.evals.ifeval.task",
+    "ifeval_plain": "idiolect.evals.ifeval.task",
+    "humaneval": "idiolect.evals.sandbox.task",
+    "mbpp": "idiolect.evals.sandbox.task",
+}
 """Name -> module that registers it; imported when the name is asked for."""
 
 
