@@ -81,13 +81,17 @@ def test_it_finds_what_comparing_everything_finds(
             assert part.text.encode().split()[:least] == there[part.place.word : part.place.word + least]
 
 
-@given(st.text(max_size=60))
-def test_canonical_text_is_words_alone(text: str) -> None:
-    found = canonical(text).decode()
-    assert found == " ".join(found.split()) and canonical(found).decode() in (found, canonical(found).decode())
-    assert canonical(text.upper()) == canonical(text.upper().lower()) or not text.isascii()
-    if text.isascii():
-        assert found == " ".join(re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).lower()).split())
+UNSPACED = re.compile("([\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff])")
+
+
+@given(st.text(max_size=60) | st.text("aB é́_ﬁ東京、한.\ud800İ", max_size=20))
+def test_canonical_text_is_what_two_expressions_make_of_it(text: str) -> None:
+    plain = unicodedata.normalize("NFKC", text.lower()).lower()
+    words = re.sub(r"[\W_]+", " ", plain)
+    words = UNSPACED.sub(lambda m: f" {m[1]} " if m[1].isalnum() else " ", words)
+    assert canonical(text).decode() == " ".join(words.split())
+    with mock.patch.object(words_module, "PIECE", 3):
+        assert canonical(text).decode() == " ".join(words.split())
 
 
 def test_what_a_reader_takes_for_the_same_is_the_same() -> None:

@@ -10,10 +10,11 @@ once and for every n. What hashes alike is compared byte by byte, so the figures
 
 from __future__ import annotations
 
-import re
+import itertools
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,25 +23,53 @@ Bytes = NDArray[np.uint8]
 Hashes = NDArray[np.uint64]
 
 MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
-BLOCK = 1 << 21  # bytes hashed together
+BLOCK = 1 << 20  # bytes hashed together; a block may have twice as many
+PIECE = 1 << 14  # characters made canonical together: mostly ASCII alone, and they stay in the cache
 SPACE, BREAK = 32, 0  # BREAK stands between documents; no n-gram crosses it
 
 _ASCII = bytes(ord(chr(i).lower()) if chr(i).isalnum() and i < 128 else SPACE for i in range(256))
-_OTHER = re.compile(r"[\W_]+")
-_UNSPACED = re.compile("([\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff])")
+_UNSPACED = ((0x1100, 0x1200), (0x2E80, 0xA000), (0xAC00, 0xD800), (0xF900, 0xFB00), (0x20000, 0x40000))
 
 
 def canonical(text: str) -> bytes:
     """The words of the text, lower case, one space between them."""
+    if len(text) > PIECE and (cut := text.find(" ", PIECE)) >= 0:  # what stands before a space is as it is
+        cuts = [0, cut]
+        while len(text) - cut > PIECE and (cut := text.find(" ", cut + PIECE)) >= 0:
+            cuts.append(cut)
+        pieces = (canonical(text[a:b]) for a, b in itertools.pairwise([*cuts, len(text)]))
+        return b" ".join(piece for piece in pieces if piece)
     if text.isascii():
-        raw = text.encode("ascii").translate(_ASCII)
-    else:
-        plain = unicodedata.normalize("NFKC", text).lower()
-        raw = _UNSPACED.sub(r" \1 ", _OTHER.sub(" ", plain)).encode("utf-8", "replace")
-    data = np.frombuffer(raw, np.uint8)
+        return _joined(np.frombuffer(text.encode("ascii").translate(_ASCII), np.uint8)).tobytes()
+    plain = text.lower()
+    if not unicodedata.is_normalized("NFKC", plain):
+        plain = unicodedata.normalize("NFKC", plain).lower()
+    points = np.frombuffer(plain.encode("utf-32-le", "surrogatepass"), np.uint32)
+    word, alone = _classes()
+    points = np.where(word[points], points, np.uint32(SPACE))
+    if (single := alone[points]).any():  # a space on both sides
+        places = np.arange(len(points)) + np.cumsum(2 * single) - single
+        spread = np.full(len(points) + 2 * int(single.sum()), SPACE, np.uint32)
+        spread[places] = points
+        points = spread
+    return _joined(points).tobytes().decode("utf-32-le").encode()
+
+
+def _joined(data: NDArray[Any]) -> NDArray[Any]:
+    """Characters with one space for each run of spaces, and none at the ends."""
     word = data != SPACE
     kept = data[word | np.concatenate([[False], word[:-1]])] if len(data) else data
-    return kept.tobytes().strip()
+    return kept[:-1] if len(kept) and kept[-1] == SPACE else kept
+
+
+@lru_cache(maxsize=1)
+def _classes() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """For every code point: does it belong to words, and is it a word of its own?"""
+    word = np.fromiter((chr(i).isalnum() for i in range(0x110000)), bool, 0x110000)
+    alone = np.zeros(0x110000, bool)
+    for begin, end in _UNSPACED:
+        alone[begin:end] = True
+    return word, alone & word
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +117,8 @@ class Block:
 
 def _powers(base: int, length: int) -> Hashes:
     """[length] powers of `base` modulo 2^64."""
-    size = max(BLOCK + (1 << 12), 1 << max(length, 1).bit_length()) if length > BLOCK else BLOCK + (1 << 12)
+    most = 2 * BLOCK + (1 << 13)
+    size = most if length <= most else 1 << length.bit_length()
     return _table(base, size)[:length]
 
 
