@@ -117,7 +117,7 @@ class Trainer:
         for micro in micros:
             batch = micro.to(self.model.device)
             loss = self.objective(self.model, batch)
-            meter.add(loss, batch)
+            meter.add(loss, micro)  # counted on the host: a GPU is not waited for
             if loss.sum.requires_grad:
                 loss.sum.backward()
         sums = self.ranks.add(meter.sums())
@@ -127,8 +127,7 @@ class Trainer:
         rate = factor(config.schedule, number, self.total)
         if weight:
             clipped = min(1.0, config.clip / (norm + 1e-6)) if config.clip is not None else 1.0
-            for grad in self.weights.gradients():
-                grad.mul_(clipped / weight)
+            scale(self.weights.gradients(), clipped / weight)
             self.optimisers.step(rate)
         self.weights.publish()
         self.progress.step += 1
@@ -196,6 +195,15 @@ class Trainer:
         if name == "last":
             self.optimisers.restore(checkpoint.part(found, "optimiser"))
             self.progress = progress
+
+
+def scale(grads: list[Tensor], factor: float) -> None:
+    """In place; on a GPU in one launch."""
+    if grads and all(type(grad) is Tensor and grad.is_cuda for grad in grads):
+        torch._foreach_mul_(grads, factor)
+        return
+    for grad in grads:
+        grad.mul_(factor)
 
 
 @torch.no_grad()

@@ -47,11 +47,14 @@ class LM:
 
     def __call__(self, model: Model, batch: TrainBatch) -> Loss:
         assert isinstance(model, CausalModel)
-        hidden = model.hidden(batch.batch)
-        targets, weights = batch.targets, batch.weights
-        if bool((weights == 0).any()):
+        targets, weights, rows = batch.targets, batch.weights, None
+        if bool((weights == 0).any()):  # asked before the forward pass, so that a GPU is not waited for after it
             rows = weights.nonzero().squeeze(1)
-            hidden, targets, weights = hidden[rows], targets[rows], weights[rows]
+            targets, weights = targets[rows], weights[rows]
+        weight = float(weights.sum())
+        hidden = model.hidden(batch.batch)
+        if rows is not None:
+            hidden = hidden[rows]
         o = self.options
         total, scores = cross_entropy(
             hidden,
@@ -61,9 +64,8 @@ class LM:
             head_parameters(model),
             smoothing=o.label_smoothing,
             z_loss=o.z_loss,
-            rows=o.rows or chunk_rows(model.config.vocab),
+            rows=o.rows or chunk_rows(model.config.vocab, hidden.device),
         )
-        weight = float(weights.sum())
         nll = (scores.nll * weights).sum()
         metrics = {
             "nll": (nll, weight),
