@@ -1,7 +1,7 @@
 """Training on one NVIDIA GPU: MFU of pretraining a 124M GPT, and LoRA tokens per second beside transformers + peft.
 
 Pretraining: GPT-2's small shape (12 layers, 12 heads, width 768, context 1024; vocabulary 50,304 as nanoGPT pads it),
-bfloat16 with float32 masters, AdamW, clipping, compiled layers, random tokens. The work of a token is 6 N + 12 L d T
+bfloat16 with float32 masters, AdamW, clipping, compiled layers, random tokens, steps of half a million. The work of a token is 6 N + 12 L d T
 (Chowdhery et al. 2022, PaLM, appendix B; N: all parameters but the positions' table), which counts attention as if it
 were not causal. MFU is that over the H100's 989 TFLOP/s (dense bfloat16, data sheet); the share of a measured 8,192^3
 matrix product stands beside it.
@@ -40,8 +40,9 @@ SMOL = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--steps", type=int, default=20, help="timed pretraining steps (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=10, help="timed pretraining steps (default %(default)s)")
     parser.add_argument("--windows", type=int, default=64, help="sequences of 1024 in a micro-batch (%(default)s)")
+    parser.add_argument("--micros", type=int, default=8, help="micro-batches in a step (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of 5 LoRA steps a side (default %(default)s)")
     parser.add_argument("--parts", default="pretrain,lora")
     parser.add_argument("--eager", action="store_true", help="pretraining without torch.compile")
@@ -102,7 +103,7 @@ def pretrain(args: argparse.Namespace) -> tuple[float, float, str]:
     words = np.random.default_rng(0).integers(0, 50000, 1 << 22).astype(np.int32)
     length = GPT["n_positions"]
     assert isinstance(length, int)
-    source = WindowSource(words, block=length, windows=args.windows)
+    source = WindowSource(words, block=length, windows=args.windows * args.micros, micro_tokens=args.windows * length)
     stamps: list[float] = []
     losses: list[float] = []
 
@@ -111,7 +112,7 @@ def pretrain(args: argparse.Namespace) -> tuple[float, float, str]:
         stamps.append(time.perf_counter())
         losses.append(record.figures["loss"])
 
-    warm = 5
+    warm = 3
     config = train.TrainConfig(
         steps=warm + args.steps,
         precision="mixed",
@@ -123,11 +124,11 @@ def pretrain(args: argparse.Namespace) -> tuple[float, float, str]:
     begin = time.perf_counter()
     train.Trainer(model, LM(), source, config, watch=watch).fit()
     gaps = [b - a for a, b in itertools.pairwise(stamps[warm - 1 :])]
-    tokens = args.windows * length / statistics.median(gaps)
+    tokens = args.micros * args.windows * length / statistics.median(gaps)
     each = 6 * count + 12 * 12 * 768 * length
     peak = torch.cuda.max_memory_allocated() / 1e9
     print(
-        f"{count / 1e6:.1f} M parameters, {args.windows} x {length} tokens a step, step "
+        f"{count / 1e6:.1f} M parameters, {args.micros} x {args.windows} x {length} tokens a step, step "
         f"{1e3 * min(gaps):.1f}/{1e3 * statistics.median(gaps):.1f}/{1e3 * max(gaps):.1f} ms, first step after "
         f"{stamps[0] - begin:.0f} s, peak {peak:.1f} GB"
     )
@@ -142,13 +143,13 @@ def lora(rounds: int) -> dict[str, list[float]]:
 
     draw = np.random.default_rng(1)
     steps = [
-        [draw.integers(5, 49000, n).tolist() for n in draw.integers(40, 513, 32)] for _ in range(5 * (rounds + 1) + 1)
+        [draw.integers(5, 49000, n).tolist() for n in draw.integers(40, 513, 32)] for _ in range(5 * (rounds + 2) + 1)
     ]
     sides = {"ours": ours(steps), "peft": peft(steps)}
     first = {name: side(1) for name, side in sides.items()}
     print("LoRA loss of the first step: " + ", ".join(f"{name} {loss:.4f}" for name, (_, loss) in first.items()))
-    for side in sides.values():
-        side(5)
+    for side in sides.values():  # every length is new to the allocator once
+        side(10)
     return interleave({name: lambda side=side: side(5)[0] for name, side in sides.items()}, rounds)
 
 
@@ -165,7 +166,9 @@ def ours(steps: list[list[list[int]]]) -> Any:
     model = Llama(SMOL)
     model.initialise(0.02, Streams(0).torch("init"))
     model.to("cuda", torch.bfloat16)
-    tune.attach(model, tune.TuneConfig(method="lora", rank=8, alpha=16, targets=("q_proj", "k_proj", "v_proj", "o_proj")))
+    tune.attach(
+        model, tune.TuneConfig(method="lora", rank=8, alpha=16, targets=("q_proj", "k_proj", "v_proj", "o_proj"))
+    )
 
     class Rows:
         steps_per_epoch = len(steps)

@@ -96,7 +96,7 @@ def test_packed_attention_and_its_gradients(
         (out.float() * g.to(device)).sum().backward()
         found.append([out.float(), *(t.grad.float() for t in own)])  # type: ignore[union-attr]
     for want, got in zip(*found, strict=True):
-        assert float((got - want).norm() / want.norm()) < 1e-2
+        assert float((got - want).detach().norm()) <= 1e-2 * float(want.detach().norm()) + 1e-2
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])

@@ -9,8 +9,6 @@ of a key head share its loads. A prompt has many rows: a program takes a block o
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -23,18 +21,18 @@ FILL = 264  # programs that keep a GPU busy: two for each of an H100's 132 multi
 
 @triton.jit
 def _decode(
-    q: Any,
-    k: Any,
-    v: Any,
-    out: Any,
-    part: Any,
-    stat: Any,
-    starts: Any,
-    table: Any,
-    lengths: Any,
-    scale: Any,
-    q_row: Any,
-    slot_row: Any,
+    q,
+    k,
+    v,
+    out,
+    part,
+    stat,
+    starts,
+    table,
+    lengths,
+    scale,
+    q_row,
+    slot_row,
     HEADS: tl.constexpr,
     KV_HEADS: tl.constexpr,
     DIM: tl.constexpr,
@@ -96,9 +94,9 @@ def _decode(
 
 @triton.jit
 def _join(
-    part: Any,
-    stat: Any,
-    out: Any,
+    part,
+    stat,
+    out,
     DIM: tl.constexpr,
     BLOCK_D: tl.constexpr,
     PARTS: tl.constexpr,
@@ -119,16 +117,16 @@ def _join(
 
 @triton.jit
 def _prompt(
-    q: Any,
-    k: Any,
-    v: Any,
-    out: Any,
-    blocks: Any,
-    starts: Any,
-    table: Any,
-    scale: Any,
-    q_row: Any,
-    slot_row: Any,
+    q,
+    k,
+    v,
+    out,
+    blocks,
+    starts,
+    table,
+    scale,
+    q_row,
+    slot_row,
     HEADS: tl.constexpr,
     KV_HEADS: tl.constexpr,
     DIM: tl.constexpr,

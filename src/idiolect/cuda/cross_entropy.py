@@ -7,8 +7,6 @@ et al. 2024, arXiv:2410.10989).
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -19,16 +17,16 @@ BLOCK = 4096
 
 @triton.jit
 def _cross_entropy(
-    logits: Any,
-    targets: Any,
-    weights: Any,
-    nll: Any,
-    loss: Any,
-    hit: Any,
-    vocabulary: Any,
-    row_stride: Any,
-    smoothing: Any,
-    z_loss: Any,
+    logits,
+    targets,
+    weights,
+    nll,
+    loss,
+    hit,
+    vocabulary,
+    row_stride,
+    smoothing,
+    z_loss,
     GRADIENT: tl.constexpr,
     SMOOTH: tl.constexpr,
     BLOCK: tl.constexpr,

@@ -7,8 +7,6 @@ they lie). More rows go through the library's products.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -23,15 +21,15 @@ PLAIN, RMS, LAYER, ACT, GATE = 0, 1, 2, 3, 4  # what happens to x first
 
 @triton.jit
 def _given(
-    x: Any,
-    rows: Any,
-    there: Any,
-    column: Any,
-    inputs: Any,
-    mean: Any,
-    r: Any,
-    weight: Any,
-    bias: Any,
+    x,
+    rows,
+    there,
+    column,
+    inputs,
+    mean,
+    r,
+    weight,
+    bias,
     FIRST: tl.constexpr,
     KIND: tl.constexpr,
 ):
@@ -56,19 +54,19 @@ def _given(
 
 @triton.jit
 def _narrow(
-    x: Any,
-    w: Any,
-    scales: Any,
-    lows: Any,
-    offset: Any,
-    base: Any,
-    y: Any,
-    norm_weight: Any,
-    norm_bias: Any,
-    count: Any,
-    inputs: Any,
-    outputs: Any,
-    eps: Any,
+    x,
+    w,
+    scales,
+    lows,
+    offset,
+    base,
+    y,
+    norm_weight,
+    norm_bias,
+    count,
+    inputs,
+    outputs,
+    eps,
     FIRST: tl.constexpr,
     KIND: tl.constexpr,
     FORM: tl.constexpr,
@@ -89,11 +87,11 @@ def _narrow(
     if FIRST == 1 or FIRST == 2:
         c = tl.arange(0, WIDTH)
         inside = there[:, None] & (c < inputs)[None, :]
-        value = tl.load(x + rows[:, None] * inputs + c[None, :], mask=inside, other=0.0).to(tl.float32)
+        whole = tl.load(x + rows[:, None] * inputs + c[None, :], mask=inside, other=0.0).to(tl.float32)
         if FIRST == 2:
-            mean = tl.sum(value, 1) / inputs
-            value = tl.where(inside, value - mean[:, None], 0.0)
-        r = tl.rsqrt(tl.sum(value * value, 1) / inputs + eps)
+            mean = tl.sum(whole, 1) / inputs
+            whole = tl.where(inside, whole - mean[:, None], 0.0)
+        r = tl.rsqrt(tl.sum(whole * whole, 1) / inputs + eps)
     if BLOCK_M == 1:
         run = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
     else:

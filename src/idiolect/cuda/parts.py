@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -14,12 +12,12 @@ ACTIVATIONS = {"silu": 1, "swish": 1, "gelu": 2, "gelu_new": 3, "gelu_pytorch_ta
 
 @triton.jit
 def _norm(
-    x: Any,
-    y: Any,
-    weight: Any,
-    bias: Any,
-    width: Any,
-    eps: Any,
+    x,
+    y,
+    weight,
+    bias,
+    width,
+    eps,
     LAYER: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -52,7 +50,7 @@ def norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
 
 
 @triton.jit
-def act(x: Any, KIND: tl.constexpr):
+def act(x, KIND: tl.constexpr):
     """x float32 -> float32."""
     if KIND == 1:
         x = x * tl.sigmoid(x)
@@ -66,7 +64,7 @@ def act(x: Any, KIND: tl.constexpr):
 
 
 @triton.jit
-def _activate(x: Any, y: Any, width: Any, KIND: tl.constexpr, GATED: tl.constexpr, BLOCK: tl.constexpr):
+def _activate(x, y, width, KIND: tl.constexpr, GATED: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     there = d < width
@@ -88,17 +86,17 @@ def activate(x: Tensor, kind: int, gated: bool) -> Tensor:
 
 @triton.jit
 def _place(
-    qkv: Any,
-    k: Any,
-    v: Any,
-    pos: Any,
-    slots: Any,
-    cos: Any,
-    sin: Any,
-    q_weight: Any,
-    k_weight: Any,
-    eps: Any,
-    slot_row: Any,
+    qkv,
+    k,
+    v,
+    pos,
+    slots,
+    cos,
+    sin,
+    q_weight,
+    k_weight,
+    eps,
+    slot_row,
     HEADS: tl.constexpr,
     KV_HEADS: tl.constexpr,
     HALF: tl.constexpr,

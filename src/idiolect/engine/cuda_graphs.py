@@ -83,7 +83,9 @@ class Desk:
         room = host.numpy()
         n, s = size.tokens, size.segments
         at = 0
-        for values, width, empty in zip(parts, (n, n, n, s, s, s, 4 * size.blocks), (0, 0, -1, 0, 0, 0, 0), strict=True):
+        for values, width, empty in zip(
+            parts, (n, n, n, s, s, s, 4 * size.blocks), (0, 0, -1, 0, 0, 0, 0), strict=True
+        ):
             room[at : at + len(values)] = values
             room[at + len(values) : at + width] = empty
             at += width

@@ -18,7 +18,7 @@ from torch import Tensor
 from idiolect.cuda.available import missing
 
 CHUNK_FLOATS = 1 << 24  # logits in a chunk: 64 MB in float32
-GPU_FLOATS = 1 << 29  # on a GPU, where a product of few rows leaves most of it idle: 1 GB in bfloat16
+GPU_FLOATS = 1 << 30  # on a GPU, where a product of few rows leaves most of it idle: 2 GB in bfloat16
 GPU_ROWS = 1024  # a chunk there is a multiple of
 FEWEST = 64  # rows; smaller products waste the head's pass through memory
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from idiolect.core import config
 from idiolect.core.errors import BadInput
-from idiolect.data.batch import TrainBatch
+from idiolect.data.batch import Counted, TrainBatch
 from idiolect.models.base import CausalModel, Model
 from idiolect.train.cross_entropy import chunk_rows, cross_entropy
 from idiolect.train.objective import Loss
@@ -47,14 +47,10 @@ class LM:
 
     def __call__(self, model: Model, batch: TrainBatch) -> Loss:
         assert isinstance(model, CausalModel)
-        targets, weights, rows = batch.targets, batch.weights, None
-        if bool((weights == 0).any()):  # asked before the forward pass, so that a GPU is not waited for after it
-            rows = weights.nonzero().squeeze(1)
-            targets, weights = targets[rows], weights[rows]
-        weight = float(weights.sum())
-        hidden = model.hidden(batch.batch)
-        if rows is not None:
-            hidden = hidden[rows]
+        known = batch.known or Counted.of(batch.weights)  # before the forward pass, which need not be waited for then
+        hidden, targets, weights, weight = model.hidden(batch.batch), batch.targets, batch.weights, known.weight
+        if known.rows is not None:
+            hidden, targets, weights = hidden[known.rows], targets[known.rows], weights[known.rows]
         o = self.options
         total, scores = cross_entropy(
             hidden,
