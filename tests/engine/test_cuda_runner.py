@@ -116,7 +116,7 @@ def test_every_page_comes_back(device: torch.device) -> None:
     assert engine._pages.free == 14
 
 
-@pytest.mark.parametrize(("weights", "bound"), [("q8", 0.03), ("q4", 0.5)])
+@pytest.mark.parametrize(("weights", "bound"), [("q8", 0.1), ("q4", 1.0)])
 def test_quantised_weights_stay_near(device: torch.device, weights: Any, bound: float) -> None:
     model = tiny_native_model()
     items = [Scored(prompt, 1) for prompt in PROMPTS[:3]]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 KEYS = 64  # keys that a program looks at once
 ROWS = 64  # rows of a prompt in one block
+PROMPT_WARPS = 4
 FILL = 264  # programs that keep a GPU busy: two for each of an H100's 132 multiprocessors
 
 
@@ -264,7 +265,7 @@ def prompt(
         BLOCK_N=32 if exact else KEYS,
         WINDOW=window or 0,
         CAP=softcap or 0.0,
-        num_warps=4,
+        num_warps=PROMPT_WARPS,
         num_stages=2 if exact else 3,
     )
     return out

@@ -12,7 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 4096
+BLOCK = 8192
+WARPS = 32  # two programs fill a multiprocessor, so the rows in work fit the second-level cache until they are written
 
 
 @triton.jit
@@ -86,6 +87,6 @@ def cross_entropy(
         GRADIENT=gradient,
         SMOOTH=smoothing > 0,
         BLOCK=min(BLOCK, triton.next_power_of_2(vocabulary)),
-        num_warps=8,
+        num_warps=WARPS if vocabulary > BLOCK else 4,
     )
     return nll, hit.bool(), loss.sum()

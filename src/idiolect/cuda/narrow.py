@@ -16,6 +16,7 @@ from idiolect.cuda.parts import act
 
 GROUP = 32  # weights that share a scale
 FLOAT, BYTES, NIBBLES = 0, 1, 2
+ONE = {FLOAT: (16, 256, 4, 3), BYTES: (16, 256, 4, 3), NIBBLES: (16, 256, 4, 3)}  # tiles for a single row
 PLAIN, RMS, LAYER, ACT, GATE = 0, 1, 2, 3, 4  # what happens to x first
 
 
@@ -161,9 +162,7 @@ def narrow(
     y = torch.empty(rows, outputs, dtype=x.dtype, device=x.device) if onto is None else onto
     weight, shift, eps = norm if norm is not None else (x, None, 0.0)
     block_m = 1 if rows == 1 else 16
-    exact = x.dtype == torch.float32 and block_m > 1
-    block_n = 16 if outputs < 8192 else 32
-    block_k = 64 if exact else 256 if block_m == 1 else 128
+    block_n, block_k, warps, stages = tiles(rows, outputs, inputs, form, x.dtype)
     _narrow[(triton.cdiv(outputs, block_n), triton.cdiv(rows, block_m))](
         x,
         w,
@@ -187,7 +186,16 @@ def narrow(
         BLOCK_N=block_n,
         BLOCK_K=block_k,
         WIDTH=triton.next_power_of_2(inputs) if first in (RMS, LAYER) else 1,
-        num_warps=4,
-        num_stages=2 if exact else 3,
+        num_warps=warps,
+        num_stages=stages,
     )
     return y
+
+
+def tiles(rows: int, outputs: int, inputs: int, form: int, dtype: torch.dtype) -> tuple[int, int, int, int]:
+    """Outputs and columns that a program looks at, its warps and the stages of its pipeline."""
+    if rows == 1:
+        return ONE[form]
+    if dtype == torch.float32:
+        return 16, 64, 4, 2
+    return (16 if outputs < 8192 else 32), 128, 4, 3
