@@ -116,7 +116,7 @@ def test_prompts_equal_reference(
     memory = Memory(totals, kv_heads, dim, page, dtype, seed)
     counts = [max(1, round(n * cut)) if i % 2 == 0 else 1 for i, n in enumerate(totals)]
     q = torch.randn(sum(counts), heads, dim, generator=memory.make)
-    blocks = blocks_of(counts, [n - c for n, c in zip(totals, counts, strict=True)]) + [0, 0, 0, 0]
+    blocks = [*blocks_of(counts, [n - c for n, c in zip(totals, counts, strict=True)]), 0, 0, 0, 0]
     got = prompt(
         *(memory.to(q.flatten(1)), memory.to(memory.k), memory.to(memory.v)),
         memory.on(blocks).view(-1, 4),

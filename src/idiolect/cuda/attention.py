@@ -14,10 +14,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-KEYS = 64  # keys that a program looks at once
+KEYS = 64  # keys that a program of a decode step looks at once
+PROMPT_KEYS = 128
 ROWS = 64  # rows of a prompt in one block
-PROMPT_WARPS = 4
-FILL = 264  # programs that keep a GPU busy: two for each of an H100's 132 multiprocessors
+FILL = 528  # programs that keep a GPU busy: four for each of an H100's 132 multiprocessors
 
 
 @triton.jit
@@ -262,10 +262,10 @@ def prompt(
         BLOCK_D=max(16, triton.next_power_of_2(dim)),
         PAGE=page,
         BLOCK_M=rows,
-        BLOCK_N=32 if exact else KEYS,
+        BLOCK_N=32 if exact else PROMPT_KEYS,
         WINDOW=window or 0,
         CAP=softcap or 0.0,
-        num_warps=PROMPT_WARPS,
+        num_warps=4,
         num_stages=2 if exact else 3,
     )
     return out

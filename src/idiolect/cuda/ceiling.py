@@ -26,7 +26,6 @@ class Ceiling:
     bfloat16: float
     card: str
 
-
     def arithmetic(self, quantised: bool) -> float:
         """Multiply-adds a second; 8 and 4-bit weights are multiplied in bfloat16 too."""
         return self.bfloat16

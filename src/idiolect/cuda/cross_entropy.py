@@ -87,6 +87,6 @@ def cross_entropy(
         GRADIENT=gradient,
         SMOOTH=smoothing > 0,
         BLOCK=min(BLOCK, triton.next_power_of_2(vocabulary)),
-        num_warps=WARPS if vocabulary > BLOCK else 4,
+        num_warps=WARPS if vocabulary > 8192 else 4,
     )
     return nll, hit.bool(), loss.sum()

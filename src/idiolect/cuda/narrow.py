@@ -14,9 +14,9 @@ from torch import Tensor
 
 from idiolect.cuda.parts import act
 
-GROUP = 32  # weights that share a scale
+GROUP = 32  # 4-bit weights that share a scale
 FLOAT, BYTES, NIBBLES = 0, 1, 2
-ONE = {FLOAT: (16, 256, 4, 3), BYTES: (16, 256, 4, 3), NIBBLES: (16, 256, 4, 3)}  # tiles for a single row
+ONE = {FLOAT: (4, 1024, 4, 3), BYTES: (4, 1024, 4, 3), NIBBLES: (4, 512, 4, 3)}  # tiles for a single row, measured
 PLAIN, RMS, LAYER, ACT, GATE = 0, 1, 2, 3, 4  # what happens to x first
 
 
@@ -58,7 +58,7 @@ def _narrow(
     x,
     w,
     scales,
-    lows,
+    middles,
     offset,
     base,
     y,
@@ -106,9 +106,9 @@ def _narrow(
             codes = tl.load(w + line * end + j[None, :], mask=mask, other=0)
             group = line * (inputs // 32) + (j // 16)[None, :]
             scale = tl.load(scales + group, mask=mask, other=0.0).to(tl.float32)
-            low = tl.load(lows + group, mask=mask, other=0.0).to(tl.float32)
-            first = (codes & 15).to(tl.float32) * scale + low
-            second = (codes >> 4).to(tl.float32) * scale + low
+            middle = tl.load(middles + group, mask=mask, other=0.0).to(tl.float32)
+            first = ((codes & 15).to(tl.float32) - 8) * scale + middle
+            second = ((codes >> 4).to(tl.float32) - 8) * scale + middle
             column = j // 16 * 32 + j % 16
             left = _given(x, rows, there, column, inputs, mean, r, norm_weight, norm_bias, FIRST, KIND)
             right = _given(x, rows, there, column + 16, inputs, mean, r, norm_weight, norm_bias, FIRST, KIND)
@@ -119,10 +119,7 @@ def _narrow(
                 acc += tl.dot(left.to(to), tl.trans(first.to(to)), input_precision="ieee")
                 acc += tl.dot(right.to(to), tl.trans(second.to(to)), input_precision="ieee")
         else:
-            weight = tl.load(w + line * inputs + j[None, :], mask=mask, other=0.0)
-            if FORM == 1:
-                group = line * (inputs // 32) + (j // 32)[None, :]
-                weight = weight.to(tl.float32) * tl.load(scales + group, mask=mask, other=0.0).to(tl.float32)
+            weight = tl.load(w + line * inputs + j[None, :], mask=mask, other=0)
             value = _given(x, rows, there, j, inputs, mean, r, norm_weight, norm_bias, FIRST, KIND)
             if BLOCK_M == 1:
                 run += weight.to(tl.float32) * value
@@ -133,6 +130,8 @@ def _narrow(
         result = tl.sum(run, 1)[None, :]
     else:
         result = acc
+    if FORM == 1:
+        result *= tl.load(scales + n, mask=here, other=0.0).to(tl.float32)[None, :]
     mask = there[:, None] & here[None, :]
     at_y = rows[:, None] * outputs + n[None, :]
     if BIAS:
@@ -150,7 +149,7 @@ def narrow(
     *,
     form: int = FLOAT,
     scales: Tensor | None = None,
-    lows: Tensor | None = None,
+    middles: Tensor | None = None,
     bias: Tensor | None = None,
     onto: Tensor | None = None,
     first: int = PLAIN,
@@ -167,7 +166,7 @@ def narrow(
         x,
         w,
         x if scales is None else scales,
-        x if lows is None else lows,
+        x if middles is None else middles,
         x if bias is None else bias,
         y,
         y,
@@ -192,10 +191,33 @@ def narrow(
     return y
 
 
+@triton.jit
+def _unpack(w, scales, middles, y, half, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    j = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    there = j < half
+    codes = tl.load(w + row * half + j, mask=there, other=0)
+    group = row * (half // 16) + j // 16
+    scale = tl.load(scales + group, mask=there, other=0.0).to(tl.float32)
+    middle = tl.load(middles + group, mask=there, other=0.0).to(tl.float32)
+    to = y + row * half * 2 + j // 16 * 32 + j % 16
+    tl.store(to, (((codes & 15).to(tl.float32) - 8) * scale + middle).to(y.dtype.element_ty), mask=there)
+    tl.store(to + 16, (((codes >> 4).to(tl.float32) - 8) * scale + middle).to(y.dtype.element_ty), mask=there)
+
+
+def unpack(w: Tensor, scales: Tensor, middles: Tensor, dtype: torch.dtype) -> Tensor:
+    """4-bit codes [Out, In / 2] with scales and middles [Out, In / 32] -> floats [Out, In]."""
+    outputs, half = w.shape
+    y = torch.empty(outputs, 2 * half, dtype=dtype, device=w.device)
+    block = min(1024, triton.next_power_of_2(half))
+    _unpack[(outputs, triton.cdiv(half, block))](w, scales, middles, y, half, BLOCK=block, num_warps=4)
+    return y
+
+
 def tiles(rows: int, outputs: int, inputs: int, form: int, dtype: torch.dtype) -> tuple[int, int, int, int]:
     """Outputs and columns that a program looks at, its warps and the stages of its pipeline."""
     if rows == 1:
-        return ONE[form]
+        return (8, 256, 2, 3) if outputs > 30000 else ONE[form]
     if dtype == torch.float32:
         return 16, 64, 4, 2
     return (16 if outputs < 8192 else 32), 128, 4, 3
