@@ -12,8 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 8192
-WARPS = 32  # two programs fill a multiprocessor, so the rows in work fit the second-level cache until they are written
+BLOCK, WARPS = 4096, 16  # measured: 2.15 ms for 20,480 rows of 50,304, where three passes at full bandwidth take 2.06
 
 
 @triton.jit
@@ -87,6 +86,6 @@ def cross_entropy(
         GRADIENT=gradient,
         SMOOTH=smoothing > 0,
         BLOCK=min(BLOCK, triton.next_power_of_2(vocabulary)),
-        num_warps=WARPS if vocabulary > 8192 else 4,
+        num_warps=WARPS if vocabulary > BLOCK else 4,
     )
     return nll, hit.bool(), loss.sum()
