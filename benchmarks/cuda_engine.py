@@ -93,13 +93,15 @@ def shown_decode(
 ) -> tuple[float, float] | None:
     ours.decode(streams)
     ours.decode(streams)
+    if rival is not None:
+        rival.decode(streams)
     mine, theirs = [], []
     for _ in range(rounds):
         mine.append(ours.decode(streams))
         if rival is not None:
             theirs.append(rival.decode(streams))
     a = spread(mine)
-    graph, read = ours.graph(), ours.read(streams)
+    graph, read = ours.graph(streams), ours.read(streams)
     line = f"{name} {weights} {streams} streams: {a} tokens/s, {a.median / streams:.0f} a stream"
     line += f"; graph {1e3 * graph:.3f} ms, MBU {100 * read / graph / best.bandwidth:.0f} % of it"
     line += f", {100 * read * a.median / streams / best.bandwidth:.0f} % in all"
@@ -116,6 +118,8 @@ def shown_prefill(
 ) -> tuple[float, float] | None:
     for _ in range(3):
         ours.prefill(length)
+    if rival is not None:
+        rival.prefill(length)
     mine, theirs = [], []
     for _ in range(rounds):
         mine.append(length / ours.prefill(length))
@@ -225,12 +229,24 @@ class Ours:
         self.engine.generate(prompts(1, length, self.vocabulary), how)  # type: ignore[arg-type]
         return time.perf_counter() - begin
 
-    def graph(self) -> float:
-        """Seconds of the step that was recorded or replayed last, on the GPU alone."""
+    def graph(self, streams: int) -> float:
+        """Seconds of a decode step of so many streams, on the GPU alone (over contexts of 128 tokens)."""
+        import torch
+
+        from idiolect.core.call import Sampling
         from idiolect.cuda.ceiling import seconds
 
+        how = Sampling(temperature=0, max_tokens=TOKENS, ignore_eos=True)
+        seqs = [self.engine.submit(p, how, bounded=False) for p in prompts(streams, 128, self.vocabulary)]
+        while not all(seq.generated > 2 for seq in seqs):
+            self.engine.step()
         kept = self.runner._graphs._kept
-        return seconds(kept[next(reversed(kept))][0].replay)
+        torch.cuda.synchronize()
+        took = seconds(kept[next(reversed(kept))][0].replay)
+        for seq in seqs:
+            self.engine.cancel(seq)
+        self.engine.run_until_idle()
+        return took
 
     def read(self, streams: int) -> float:
         """Bytes that a step must read, half-way through the answers."""

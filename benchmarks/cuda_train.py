@@ -41,8 +41,8 @@ SMOL = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=10, help="timed pretraining steps (default %(default)s)")
-    parser.add_argument("--windows", type=int, default=64, help="sequences of 1024 in a micro-batch (%(default)s)")
-    parser.add_argument("--micros", type=int, default=8, help="micro-batches in a step (default %(default)s)")
+    parser.add_argument("--windows", type=int, default=128, help="sequences of 1024 in a micro-batch (%(default)s)")
+    parser.add_argument("--micros", type=int, default=4, help="micro-batches in a step (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of 5 LoRA steps a side (default %(default)s)")
     parser.add_argument("--parts", default="pretrain,lora")
     parser.add_argument("--eager", action="store_true", help="pretraining without torch.compile")

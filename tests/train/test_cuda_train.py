@@ -37,7 +37,7 @@ def weights(run: Trainer) -> dict[str, torch.Tensor]:
 @settings(max_examples=gpu.EXAMPLES, deadline=None)
 @given(
     rows=st.integers(1, 9),
-    vocabulary=st.sampled_from([5, 61, 5000]),
+    vocabulary=st.sampled_from([5, 61, 5000, 40001]),
     smoothing=st.sampled_from([0.0, 0.1]),
     z=st.sampled_from([0.0, 1e-2]),
     dtype=st.sampled_from(gpu.DTYPES),
