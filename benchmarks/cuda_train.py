@@ -3,8 +3,8 @@
 Pretraining: GPT-2's small shape (12 layers, 12 heads, width 768, context 1024; vocabulary 50,304 as nanoGPT pads it),
 bfloat16 with float32 masters, AdamW, clipping, compiled layers, steps of half a million random tokens. The work of a
 token is 6 N + 12 L d T (Chowdhery et al. 2022, PaLM, appendix B; N: all parameters but the positions' table), which
-counts attention as if it were not causal. MFU is that over the H100's 989 TFLOP/s (dense bfloat16, data sheet); the share of a measured 8,192^3
-matrix product stands beside it.
+counts attention as if it were not causal. MFU is that over the H100's 989 TFLOP/s (dense bfloat16, data sheet); the
+share of a measured 8,192^3 matrix product stands beside it.
 
 LoRA: rank 8 on q, k, v and o of a SmolLM2-135M-shaped model with random weights in bfloat16, the same weights and the
 same first adapter on both sides, steps of 32 examples of 40 to 512 tokens, fused AdamW, clipping; a token is one of an
