@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import math
 import re
 import sqlite3
 import tempfile
@@ -25,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Result, data_path
+from benchmarks.harness import Result, data_path, interval
+from idiolect.evals.metrics import ndcg_at_k, recall_at_k
 from idiolect.retrieval.index import BM25, Exact
 from idiolect.retrieval.tokenise import Tokeniser
 
@@ -60,32 +60,14 @@ def load(folder: Path) -> Collection:
     return Collection(documents, queries, relevant)
 
 
-def ndcg(ranking: Sequence[str], relevant: set[str], k: int = 10) -> float:
-    """Normalised discounted cumulative gain at `k` with binary gains (Jarvelin and Kekalainen 2002)."""
-    gain = sum(1 / math.log2(rank + 1) for rank, found in enumerate(ranking[:k], 1) if found in relevant)
-    return gain / sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(relevant)) + 1)) if relevant else 0.0
-
-
-def recall(ranking: Sequence[str], relevant: set[str], k: int = K) -> float:
-    return len(relevant.intersection(ranking[:k])) / len(relevant) if relevant else 0.0
-
-
 def judge(data: Collection, ranker: Ranker) -> tuple[np.ndarray, np.ndarray, float]:
     """nDCG@10 and recall@100 of each query, and queries per second at depth 100."""
     begin = time.perf_counter()
     rankings = {query: ranker(text, K) for query, text in data.queries.items()}
     seconds = time.perf_counter() - begin
-    gains = np.array([ndcg(rankings[q], data.relevant[q]) for q in data.queries])
-    found = np.array([recall(rankings[q], data.relevant[q]) for q in data.queries])
+    gains = np.array([ndcg_at_k(rankings[q], data.relevant[q]) for q in data.queries])
+    found = np.array([recall_at_k(rankings[q], data.relevant[q], K) for q in data.queries])
     return gains, found, len(rankings) / seconds
-
-
-def interval(values: np.ndarray, *, rounds: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean over queries. Give differences to pair two systems."""
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (rounds, len(values)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def installed_mb(*packages: str) -> float:

@@ -15,6 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from numpy.typing import ArrayLike
+
+from idiolect.evals.stats import bootstrap
+
 
 @dataclass(slots=True)
 class Result:
@@ -71,6 +75,12 @@ def timed(work: Callable[[], object]) -> float:
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
+
+
+def interval(values: ArrayLike) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over items. Give differences to pair two systems."""
+    found = bootstrap(values, draws=10_000)
+    return found.low, found.high
 
 
 def data_path(root: str, relative: str) -> Path:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.cranfield import Ranker, bm25s_own_terms, encoder, interval, judge, load
-from benchmarks.harness import Result, data_path
+from benchmarks.cranfield import Ranker, bm25s_own_terms, encoder, judge, load
+from benchmarks.harness import Result, data_path, interval
 from idiolect.retrieval.fuse import reciprocal_rank
 from idiolect.retrieval.index import BM25, Exact
 

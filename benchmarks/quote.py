@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fitting.paragraphs import Asked, read
-from benchmarks.harness import Result, data_path, spread
+from benchmarks.harness import Result, data_path, interval, spread
 
 SUMMARY = "Quote mode on SQuAD 2: gold answer in at most three shown sentences, beside MiniLM alone and BM25 alone."
 OFF_TOPIC = Path(__file__).parent / "data" / "offtopic.txt"
@@ -32,14 +32,6 @@ OFF_TOPIC = Path(__file__).parent / "data" / "offtopic.txt"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--impossible", type=int, default=100, help="how many impossible questions to ask too")
     parser.add_argument("--misses", action="store_true", help="print the questions that ours missed")
-
-
-def interval(values: Sequence[float], draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """95% bootstrap interval of the mean (percentiles of resampled means)."""
-    array = np.asarray(values, dtype=float)
-    rows = np.random.default_rng(seed).integers(0, len(array), (draws, len(array)))
-    low, high = np.percentile(array[rows].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def mcnemar(ours: Sequence[bool], theirs: Sequence[bool]) -> tuple[int, int, float]:

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.fitting.paragraphs import Asked, Paragraphs, read
-from benchmarks.harness import Result, data_path
-from benchmarks.quote import interval
+from benchmarks.harness import Result, data_path, interval
 
 SUMMARY = "The support check of generate mode: true statements against the same with a swapped answer."
 

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from benchmarks.fitting.paragraphs import Asked, read
-from benchmarks.quote import hit, interval
+from benchmarks.harness import interval
+from benchmarks.quote import hit
 from idiolect.retrieval.features import NAMES, standard
 from idiolect.retrieval.refuse import inputs
 

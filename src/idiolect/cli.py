@@ -66,6 +66,22 @@ EXAMPLES = {
   idiolect tune ./Qwen3-0.6B chats.jsonl --rank 16 --targets all --quantise nf4
   idiolect tune embedded chats.jsonl --method prefix --option tokens=30
   idiolect up --no-docs --adapter mine=runs/mine/adapter   talk to it""",
+    "eval": """
+  idiolect eval --list                                    the tasks there are
+  idiolect eval embedded --tasks demo                     a first figure in a minute
+  idiolect eval ./model.gguf --tasks arc,mmlu --data ~/bench --limit 500
+  idiolect eval embedded --tasks mine.yaml --adapter runs/mine/adapter --out report
+  idiolect eval http://127.0.0.1:8017/v1 --tasks gsm8k --data ~/bench --price 0.15,0.60
+  idiolect eval search:hybrid --tasks cranfield --data ~/ir""",
+    "compare": """
+  idiolect compare embedded q8=embedded,weights=q8_0 --tasks demo,sentiment
+  idiolect compare base=./m tuned=./m,adapter=runs/mine/adapter -t arc -d ~/bench --out report
+  idiolect compare words=search:bm25 both=search:hybrid --tasks cranfield --data ~/ir
+  idiolect compare plain=embedded notes=embedded,docs=notes,mode=quote --tasks mine.yaml""",
+    "contamination": """
+  idiolect contamination corpus/ test.jsonl               13 words in a row that both have
+  idiolect contamination corpus/ test.jsonl --field question --json
+  idiolect contamination corpus/ test.jsonl --model ./mine --reference embedded""",
     "store": """
   idiolect store verify                    is everything still there, unchanged?
   idiolect store events --kind feedback    what people said""",
@@ -92,6 +108,9 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "export": ("export:export", "Write a model as a GGUF file or a Hugging Face directory, and compare."),
     "plan": ("plan:plan", "Say what a model costs in bytes, FLOPs and seconds, before it is run."),
     "tune": ("tune:tune", "Teach open weights your examples: an adapter, or the whole model."),
+    "eval": ("evals:evaluate", "Ask a model the items of tasks; every figure with its interval."),
+    "compare": ("evals:compare", "Ask several systems the same items: which is better, and how sure is that."),
+    "contamination": ("contamination:contamination", "Say whether training data hold the items of a test set."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
     "bench": ("bench:app", "Measure a server under load: latencies, throughput, goodput."),

@@ -106,6 +106,31 @@ def test_raw_completions(client: Any) -> None:
     assert echoed.choices[0].text == "The sky is" + made.choices[0].text
 
 
+def test_the_likelihood_of_a_prompt_as_lm_eval_asks_for_it(client: Any, smol: Any) -> None:
+    """`local-completions` sends token ids with echo, logprobs 1 and max_tokens 1, and cuts the last token off."""
+    from idiolect.engine import Scored
+
+    ids = [smol.tokenizer.encode(text) for text in ("The capital of France is Paris.", "Once upon a time")]
+    made = client.completions.create(model="smol", prompt=ids, temperature=0, max_tokens=1, logprobs=1, echo=True)
+    engine = Engine(smol, EngineConfig(context=512, memory_bytes=64 << 20))
+    for own, choice, start in zip(ids, made.choices, (4, 1), strict=True):
+        found = choice.logprobs
+        assert len(found.tokens) == len(own) + 1
+        (right,) = engine.score([Scored(own, start)], 1)
+        assert sum(found.token_logprobs[start:-1]) == pytest.approx(sum(t.logprob or 0 for t in right), abs=2e-2)
+        greedy = [
+            v == max(top.values()) for v, top in zip(found.token_logprobs[start:-1], found.top_logprobs[start:-1])
+        ]
+        assert greedy == [t.id == t.top[0][0] for t in right]
+    none = client.completions.create(model="smol", prompt=ids, temperature=0, max_tokens=0, logprobs=1, echo=True)
+    for own, choice, longer in zip(ids, none.choices, made.choices, strict=True):
+        assert choice.logprobs.token_logprobs[1:] == pytest.approx(longer.logprobs.token_logprobs[1:-1], abs=2e-2)
+        assert choice.finish_reason == "length" and choice.text == smol.tokenizer.decode(own)
+    assert none.usage.completion_tokens == 0 and none.usage.prompt_tokens == sum(map(len, ids))
+    with pytest.raises(openai.BadRequestError, match="echo"):
+        client.completions.create(model="smol", prompt="x", max_tokens=0)
+
+
 def test_responses(client: Any) -> None:
     made = client.responses.create(model="smol", input="Name a colour.", temperature=0, max_output_tokens=6)
     assert made.output_text and made.usage.output_tokens <= 6

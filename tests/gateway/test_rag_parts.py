@@ -158,7 +158,8 @@ def test_the_probe_runs_once_for_each_model(tmp_path: Path) -> None:
     assert len(asked) == 3
 
 
-def test_wilson_holds_the_proportion() -> None:
+def test_the_interval_holds_the_proportion() -> None:
     for right in range(21):
-        low, high = probe.wilson(right, 20)
+        found = probe.Probe(right, 20)
+        low, high = found.low, found.high
         assert 0 <= low <= right / 20 + 1e-12 and right / 20 - 1e-12 <= high <= 1 + 1e-12

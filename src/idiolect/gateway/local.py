@@ -19,6 +19,7 @@ from idiolect.core.call import (
     Started,
     Timing,
     TokenInfo,
+    Usage,
 )
 from idiolect.core.errors import BadInput, ContextOverflow, Unavailable
 from idiolect.gateway.streams import closing, merge
@@ -33,7 +34,7 @@ class LocalModel:
     """`LocalModel(model, engine)` is a handler.
 
     `call.options`: `overflow` is "error" (the default) or "trim" (drop the oldest turns until prompt and answer fit);
-    `echo` puts a raw prompt in front of its completion. A model without a chat template takes raw prompts only.
+    `echo` puts a raw prompt in front of its completion; "only" ends there. A model without a chat template takes raw prompts only.
     """
 
     def __init__(self, model: CausalModel, engine: Engine | Using, id: str = "", adapter: str = "") -> None:
@@ -95,6 +96,10 @@ class LocalModel:
 
     async def _choice(self, ids: list[int], call: Call, ctx: Ctx, index: int) -> AsyncGenerator[Event, None]:
         """One choice's deltas, timings and end."""
+        if call.prompt is not None and call.options.get("echo") == "only":
+            yield await self._echo(ids, call, ctx, index)
+            yield Finished("length", Usage(len(ids)), index)
+            return
         first = True
         async with closing(self.engine.stream(ids, call.sampling, ctx.cancel, n_index=index)) as outputs:
             async for output in outputs:

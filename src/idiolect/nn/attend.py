@@ -18,6 +18,7 @@ from idiolect.core.registry import Registry
 from idiolect.nn import tape
 from idiolect.nn.batch import Batch
 from idiolect.nn.fronted import fronted
+from idiolect.nn.tree import branched
 
 Backend = Callable[[Tensor, Tensor, Tensor, Batch, int, float, bool, int | None, float | None], Tensor]
 backends: Registry[Backend] = Registry("attention back end")
@@ -47,6 +48,8 @@ def attend(
         scale = q.shape[-1] ** -0.5
     if batch.front is not None:
         return fronted(q, k, v, batch, layer, scale, window, softcap)
+    if batch.tree is not None:
+        return branched(q, k, v, batch.bounds, batch.tree, layer, scale, window, softcap)
     if batch.state is not None:
         batch.state.extend(layer, k, v)
         own = getattr(batch.state, "attend", None)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from idiolect.nn.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Batch:
     state: State | None = None  # None: stateless (training, scoring)
     out: Tensor | None = None  # [M] int64 rows whose logits are wanted; None: all
     front: Front | None = None  # keys and values that stand before each segment (a stateless batch only)
+    tree: Tree | None = None  # segments are trunks with branches (a stateless batch only)
 
     @classmethod
     def pack(

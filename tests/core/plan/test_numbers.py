@@ -43,7 +43,8 @@ def test_gpt3_s_eight_categories() -> None:
     }
     assert sum(found.values()) == 175_181_291_520
     attention = sum(found[n] for n in ("key", "query", "value", "output"))
-    assert attention / 96 == 603_979_776  # one layer of 96 heads; one head alone has 6.3 M
+    assert attention / 96 == 603_979_776  # one layer of 96 heads: what is comparable to the embedding
+    assert attention / 96 / 96 == 4 * 12288 * 128 == 6_291_456  # one head alone
     assert attention / sum(found.values()) == pytest.approx(1 / 3, abs=0.01)
 
 
@@ -115,6 +116,8 @@ def test_small_rules() -> None:
     assert rules.perplexity(3) == 8
     assert [rules.evaluation_samples(x) for x in (0.3, 0.1, 0.03, 0.01)] == [10, 100, 1000, 10_000]
     assert 100 < rules.evaluation_samples(0.05) < 1000 < rules.evaluation_samples(0.02) < 10_000
+    falling = [rules.evaluation_samples(x / 1000) for x in range(1, 1001)]
+    assert falling == sorted(falling, reverse=True)  # a smaller gap never needs fewer
     assert rules.compound(0.95, 10) == pytest.approx(0.599, abs=1e-3)
 
 

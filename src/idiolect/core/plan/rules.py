@@ -36,16 +36,19 @@ def bits_per_byte(bits_per_character: float, bits_of_a_character: float = 8) -> 
     return bits_per_character / (bits_of_a_character / 8)
 
 
+SAMPLES = ((0.30, 10), (0.10, 100), (0.03, 1_000), (0.01, 10_000))  # a difference of two scores -> items
+
+
 def evaluation_samples(difference: float) -> int:
     """Samples to tell two scores apart that differ by `difference` (0.30 -> 10, 0.10 -> 100, 0.03 -> 1,000,
-    0.01 -> 10,000): each three times smaller gap needs ten times as many."""
-    points = [(0.30, 10), (0.10, 100), (0.03, 1_000), (0.01, 10_000)]
+    0.01 -> 10,000): each three times smaller gap needs ten times as many. Between and beyond the four, on straight
+    lines in logarithms."""
     if not 0 < difference <= 1:
         raise ValueError(f"a difference of scores lies in (0, 1], not {difference}")
-    for gap, samples in points:
-        if math.isclose(gap, difference, rel_tol=1e-9):
-            return samples
-    return max(2, math.ceil(10 * 10 ** (math.log(0.30 / difference) / math.log(30) * 3)))
+    at = next((i for i in (1, 2, 3) if difference >= SAMPLES[i][0]), 3)
+    (wide, few), (narrow, many) = SAMPLES[at - 1], SAMPLES[at]
+    steps = math.log(wide / difference) / math.log(wide / narrow)
+    return max(2, round(few * (many / few) ** steps))
 
 
 def compound(accuracy: float, steps: int) -> float:

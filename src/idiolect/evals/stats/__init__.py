@@ -2,10 +2,11 @@
 
 from idiolect.evals.stats.agreement import Agreement, kappa
 from idiolect.evals.stats.bootstrap import bootstrap, resample
+from idiolect.evals.stats.correlation import spearman
 from idiolect.evals.stats.estimate import Estimate
 from idiolect.evals.stats.multiple import Adjusted, holm
 from idiolect.evals.stats.paired import Difference, paired
-from idiolect.evals.stats.power import Advice, advise, rule_of_thumb
+from idiolect.evals.stats.power import Advice, advise
 from idiolect.evals.stats.wilson import wilson
 
 __all__ = [
@@ -20,6 +21,6 @@ __all__ = [
     "kappa",
     "paired",
     "resample",
-    "rule_of_thumb",
+    "spearman",
     "wilson",
 ]

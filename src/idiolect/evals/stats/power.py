@@ -1,8 +1,9 @@
 """How many items a comparison needs.
 
-The rule of thumb (30 points: 10 items, 10: 100, 3: 1,000, 1: 10,000) says that a gap a third as large needs ten times
-the items. Behind it stands the power calculation: the standard error of a difference falls with the root of n, so
-n = (z_a + z_b)^2 * variance / gap^2; about 10 for a factor of 3, since 3 squared is 9.
+The rule of thumb (`core.plan.rules.evaluation_samples`: 30 points: 10 items, 10: 100, 3: 1,000, 1: 10,000) says that
+a gap a third as large needs ten times the items. Behind it stands the power calculation: the standard error of a
+difference falls with the root of n, so n = (z_a + z_b)^2 * variance / gap^2; about 10 for a factor of 3, since 3
+squared is 9.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from idiolect.core.errors import BadInput
-
-RULE = ((0.30, 10), (0.10, 100), (0.03, 1_000), (0.01, 10_000))  # gap of two scores in [0, 1] -> items
+from idiolect.core.plan.rules import evaluation_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,6 @@ class Advice:
         )
 
 
-def rule_of_thumb(gap: float) -> int:
-    """Items by the rule, on the line through its four points in logarithms (each lies on it within 5 %)."""
-    _check(gap)
-    slope = math.log(10) / math.log(3)
-    return max(1, round(10 * (0.30 / gap) ** slope))
-
-
 def advise(
     gap: float,
     accuracy: float = 0.5,
@@ -54,7 +47,8 @@ def advise(
     power: float = 0.8,
 ) -> Advice:
     """Items to tell accuracies `accuracy` and `accuracy + gap` apart (right or wrong per item)."""
-    _check(gap)
+    if not 0 < gap <= 1:
+        raise BadInput(f"the gap is {gap}", hint="give a difference of two scores, in (0, 1]")
     if not (0 < alpha < 1 and 0 < power < 1 and -1 <= correlation < 1):
         raise BadInput("alpha and power must be in (0, 1), and correlation in [-1, 1)", hint="try 0.05, 0.8 and 0.5")
     other = accuracy + gap if accuracy + gap <= 1 else accuracy - gap
@@ -65,9 +59,4 @@ def advise(
     one, two = accuracy * (1 - accuracy), other * (1 - other)
     shared = 2 * correlation * math.sqrt(one * two) if paired else 0.0
     items = math.ceil(z * z * max(one + two - shared, 0.0) / gap**2)
-    return Advice(gap, max(items, 2), rule_of_thumb(gap), alpha, power, paired, correlation if paired else 0.0)
-
-
-def _check(gap: float) -> None:
-    if not 0 < gap <= 1:
-        raise BadInput(f"the gap is {gap}", hint="give a difference of two scores, in (0, 1]")
+    return Advice(gap, max(items, 2), evaluation_samples(gap), alpha, power, paired, correlation if paired else 0.0)

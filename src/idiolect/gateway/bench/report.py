@@ -13,16 +13,11 @@ Requests that failed count in `failed` and against the goodput, and their times 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from idiolect.core.errors import BadInput
+from idiolect.evals.metrics.latency import Distribution, Slo, goodput, throughput
 from idiolect.gateway.bench.drive import Driven
-from idiolect.gateway.bench.target import Answer
 
-POINTS = (50.0, 90.0, 99.0)
 OURS = {  # our own metric -> its name here
     "idiolect_engine_pages_free": "pages free",
     "idiolect_engine_batch_occupancy": "batch occupancy",
@@ -30,52 +25,6 @@ OURS = {  # our own metric -> its name here
     "idiolect_engine_mbu": "MBU",
     "idiolect_engine_mfu": "MFU",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Slo:
-    """Service-level objective: seconds to the first token, and mean seconds between tokens."""
-
-    ttft: float = 0.5
-    itl: float = 0.05
-
-    @classmethod
-    def parse(cls, text: str) -> Slo:
-        """`ttft=0.5,itl=0.05`, either may be left out."""
-        values = {}
-        for part in text.split(","):
-            name, _, value = part.partition("=")
-            try:
-                values[name.strip()] = float(value)
-            except ValueError:
-                values[name.strip()] = -1.0
-        if set(values) - {"ttft", "itl"} or any(not v > 0 for v in values.values()):
-            raise BadInput(f"slo is {text!r}", hint="write ttft=0.5,itl=0.05 (seconds)", param="slo")
-        return cls(**values)
-
-    def met(self, answer: Answer) -> bool:
-        if answer.error or answer.ttft is None or answer.ttft > self.ttft:
-            return False
-        return answer.itl is None or answer.itl <= self.itl
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """Seconds (or tokens a second), of `n` values."""
-
-    min: float
-    p50: float
-    p90: float
-    p99: float
-    max: float
-    n: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Distribution | None:
-        if not values:
-            return None
-        p50, p90, p99 = np.percentile(np.asarray(values), POINTS).tolist()
-        return cls(min(values), p50, p90, p99, max(values), len(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +67,11 @@ def report(driven: Driven, slo: Slo, model: str) -> Report:
         len(answers) - len(well),
         seconds,
         (len(answers) - 1) / span if span > 0 else None,
-        len(well) / seconds,
-        good / seconds,
+        throughput(len(well), seconds),
+        goodput(answers, seconds, slo),
         good / len(answers),
         slo,
-        sum(a.tokens for a in well) / seconds,
+        throughput(sum(a.tokens for a in well), seconds),
         sum(a.prompt_tokens for a in well),
         sum(a.tokens for a in well),
         bool(well) and all(a.counted for a in well),

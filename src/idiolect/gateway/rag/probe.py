@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 from idiolect.core import prompts, yamls
 from idiolect.core.call import Message, Passage
 from idiolect.core.files import atomic_write, state_dir
+from idiolect.evals.stats import wilson
 from idiolect.gateway.rag.pack import numbered
 
 PASS = 0.7  # 19 of 20 have a lower end of 0.76, 18 of 20 of 0.699
@@ -41,11 +41,11 @@ class Probe:
 
     @property
     def low(self) -> float:
-        return wilson(self.right, self.n)[0]
+        return wilson(self.right, self.n).low
 
     @property
     def high(self) -> float:
-        return wilson(self.right, self.n)[1]
+        return wilson(self.right, self.n).high
 
     @property
     def passed(self) -> bool:
@@ -57,15 +57,6 @@ class Probe:
             f"the model answered {self.right} of {self.n} reading tasks right "
             f"(95% interval {self.low:.2f} to {self.high:.2f}; generating needs a lower end of {PASS:g})"
         )
-
-
-def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95% score interval of a proportion."""
-    if n == 0:
-        return 0.0, 1.0
-    p, square = right / n, z * z / n
-    middle, half = p + square / 2, z * math.sqrt(p * (1 - p) / n + square / (4 * n))
-    return (middle - half) / (1 + square), (middle + half) / (1 + square)
 
 
 def tasks() -> list[dict[str, Any]]:

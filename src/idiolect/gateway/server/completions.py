@@ -34,8 +34,13 @@ async def completions(request: Request) -> Answer:
         raise BadInput(f"{len(prompts)} prompts are too many", hint="send at most 64 at once", param="prompt")
     if served.kind == "rag":  # a raw completion has no question to look documents up for
         served = app.find(f"{served.id}:plain")
-    sampling = body.sampling(served.sampling, logprobs=body.logprobs, max_tokens=body.max_tokens or 16)
-    options = {"echo": True} if body.echo else {}
+    if body.max_tokens == 0 and not body.echo:
+        raise BadInput("max_tokens is 0 and there is nothing to echo", hint="set echo", param="max_tokens")
+    # max_tokens 0 with echo: the prompt's own log-probabilities, and nothing written.
+    read_only = body.max_tokens == 0
+    most = 1 if read_only else 16 if body.max_tokens is None else body.max_tokens
+    sampling = body.sampling(served.sampling, logprobs=body.logprobs, max_tokens=most)
+    options = {"echo": "only" if read_only else True} if body.echo else {}
     calls = [Call(served.id, prompt=p, sampling=sampling, n=n, options=options) for p in prompts]
     ctx = context(request)
     if body.stream:

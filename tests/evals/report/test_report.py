@@ -1,0 +1,119 @@
+"""Reports: every form says the same, nothing that a model wrote can act on the page, JSON is JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idiolect.core.config import from_dict
+from idiolect.core.store import Store
+from idiolect.evals import runs, tasks
+from idiolect.evals.report import build, terminal, view, write
+from idiolect.evals.report.markdown import markdown
+from idiolect.evals.report.page import page
+from idiolect.evals.stats import Estimate
+from idiolect.evals.tasks.config import TaskConfig
+from idiolect.evals.types import Metric
+from tests.evals.parts import Known, choice_task
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "hay.txt").write_text("Some hay. " * 200)
+    needle = {
+        "task": "needle",
+        "kind": "needle",
+        "data": {"path": "hay.txt"},
+        "prompt": "{{ haystack }} <script>alert(1)</script>",
+        "needle": {"lengths": [50, 100], "depths": [0.0, 1.0], "needle": "x is {{ number }}.", "things": ["x"]},
+    }
+    made = [choice_task(folder), tasks.from_config(from_dict(TaskConfig, needle), folder)]
+    (folder / "one").write_text("only one text, so there is no interval")
+    rolled = {"task": "text", "kind": "roll", "data": {"path": "one"}}
+    made.append(tasks.from_config(from_dict(TaskConfig, rolled), folder))
+    with Store.open(folder / "store.sqlite") as store:
+        systems = [Known("base"), Known("b|<b>", 1), Known("third", 2)]
+        results = [[runs.run(system, task, store) for task in made] for system in systems]
+        repeats = [runs.repeatability(results[0][0], results[1][0])]
+    return build(results, repeats, draws=200)
+
+
+def test_every_form_says_the_same(report: Any, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    out = io.StringIO()
+    terminal.show(report, Console(file=out, width=240))
+    forms = {"terminal": out.getvalue(), "markdown": markdown(report), "page": page(report)}
+    figures = [
+        view.number(figure, line.metric)
+        for s in report.sections
+        for line in s.lines
+        for figure in line.figures
+        if figure
+    ]
+    gaps = [view.number(c.estimate, c.metric, sign=True) for c in report.comparison.headlines]
+    assert len(figures) == 3 * (4 + 1 + 4) and len(gaps) == 2 * 3
+    for name, text in forms.items():
+        for figure in (*figures, *gaps):
+            assert figure in text, (name, figure)
+        for section in report.sections:
+            assert section.hash in text and section.task in text
+        for note in (*report.notes, *map(str, report.repeats)):
+            assert note in text or note.replace("'", "&#39;").replace(">", "&gt;").replace("<", "&lt;") in text
+    assert "6 comparisons" in forms["terminal"]
+
+
+def test_the_page_needs_nothing_and_runs_nothing(report: Any, tmp_path: Path) -> None:
+    path = write(report, tmp_path / "new" / "folder")
+    text = path.read_text("utf-8")
+    assert "<script" not in text and "&lt;script&gt;" in text and "b|&lt;b&gt;" in text
+    assert not re.search(
+        r"""(?:src|href)\s*=\s*["'](?!#)(?!data:image)(?!https?://(?:www\.)?(?:w3|matplotlib|creativecommons|purl))""",
+        text,
+    )
+    assert not re.search(r"@import|url\(\s*['\"]?(?:https?:|//)", text)
+    assert text.count("<svg") == 3 + 1 + 3  # a plot for each task, one of differences, a heat map for each system
+    assert "prefers-color-scheme: dark" in text and "currentColor" in text
+
+
+def test_json_is_whole_and_finite(report: Any, tmp_path: Path) -> None:
+    folder = write(report, tmp_path).parent
+    data = json.loads((folder / "report.json").read_text(), parse_constant=pytest.fail)
+    assert data["systems"] == ["base", "b|<b>", "third"]
+    assert [task["task"] for task in data["tasks"]] == ["made", "needle", "text"]
+    one = data["tasks"][0]
+    assert one["runs"][0]["figures"]["accuracy"]["n"] == 24
+    assert one["differences"][0]["verdict"] in ("better", "worse", "not clear")
+    assert data["tasks"][2]["runs"][0]["figures"]["perplexity"]["low"] is None  # one text has no interval
+    assert (folder / "report.md").read_text().startswith("| task |")
+
+
+def test_items_that_differ_come_first(report: Any) -> None:
+    found = view.items(report.sections[0])
+    differ = [len(set(one["values"])) > 1 for one in found]
+    assert differ == sorted(differ, reverse=True) and len(found) == 24
+    assert found[0]["right"] in ("yes", "no", "perhaps not") and len(found[0]["said"]) == 3
+
+
+def test_numbers() -> None:
+    share, bits = Metric("a"), Metric("b", False, share=False)
+    assert view.number(Estimate(0.4321, 0.4, 0.5, 9), share) == "43.2 [40.0, 50.0]"
+    assert view.number(Estimate(0.1, -0.1, 0.3, 9), share, sign=True) == "+10.0 [-10.0, +30.0]"
+    assert view.number(Estimate(1.23456, float("-inf"), float("inf"), 1), bits) == "1.235"
+    assert view.number(None, bits) == "-"
+
+
+def test_better_minds_the_direction() -> None:
+    up, down = Metric("a"), Metric("b", False)
+    for metric, gap, want in ((up, 0.2, "better"), (up, -0.2, "worse"), (down, -0.2, "better"), (down, 0.2, "worse")):
+        estimate = Estimate(gap, gap - 0.1, gap + 0.1, 9)
+        contrast = runs.Contrast("t", metric, "s", "b", estimate, 1, 1, 0.01, 0.0, None)
+        assert view.verdict(contrast) == want
+    unclear = runs.Contrast("t", up, "s", "b", Estimate(0.1, -0.1, 0.3, 9), 1, 1, 0.5, 0.0, None)
+    assert view.verdict(unclear) == "not clear"
