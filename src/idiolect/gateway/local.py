@@ -34,7 +34,8 @@ class LocalModel:
     """`LocalModel(model, engine)` is a handler.
 
     `call.options`: `overflow` is "error" (the default) or "trim" (drop the oldest turns until prompt and answer fit);
-    `echo` puts a raw prompt in front of its completion; "only" ends there. A model without a chat template takes raw prompts only.
+    `echo` puts a raw prompt in front of its completion; "only" ends there. A model without a chat template
+    takes raw prompts only.
     """
 
     def __init__(self, model: CausalModel, engine: Engine | Using, id: str = "", adapter: str = "") -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from idiolect.core.errors import BadInput, NotFound
 from idiolect.evals.bridges.harness_task import harness_task
-from idiolect.evals.types import Choose, Task
+from idiolect.evals.types import Choose, Chosen, Task
 
 TASK: dict[str, Any] = {
     "task": "tiny_capitals",
@@ -166,10 +166,10 @@ def test_one_file_in_both(folder: Path, system: Any, tmp_path: Path, monkeypatch
     assert len(samples) == len(ours.rows) == 6
     for sample, row in zip(samples, ours.rows, strict=True):
         request, reply = row.item.request, row.reply
-        assert [a["arg_0"] for a in sample["arguments"].values()] == [request.context] * 3  # type: ignore[union-attr]
-        assert [a["arg_1"] for a in sample["arguments"].values()] == list(request.options)  # type: ignore[union-attr]
+        assert isinstance(request, Choose) and isinstance(reply, Chosen)
+        assert [tuple(a) for a in sample["arguments"]] == [(request.context, option) for option in request.options]
         values = [float(r[0]) for r in sample["filtered_resps"]]
-        assert values == pytest.approx(list(reply.logprobs), abs=1e-3)  # type: ignore[union-attr]
+        assert values == pytest.approx(list(reply.logprobs), abs=1e-3)
         assert sample["acc"] == row.grade["accuracy"] and sample["acc_norm"] == row.grade["accuracy_bytes"]
     mean = sum(row.grade["accuracy"] for row in ours.rows) / 6
     assert theirs["results"]["tiny_capitals"]["acc,none"] == pytest.approx(mean)

@@ -1,1 +1,1 @@
-"""To and from lm-evaluation-harness: our models in its runs (`harness_model`), its task files in ours (`harness_task`)."""
+"""To and from lm-evaluation-harness: our models in its runs (`harness_model`), its task files in ours."""

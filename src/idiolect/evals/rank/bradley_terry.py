@@ -1,8 +1,8 @@
 """Strengths from pairs: P(i beats j) = 1 / (1 + exp(s_j - s_i)) (Bradley and Terry 1952, Biometrika 39).
 
-The maximum-likelihood strengths do not depend on the order of the matches, which Elo's do. They are found by Hunter's
-minorisation (2004, "MM algorithms for generalized Bradley-Terry models", Annals of Statistics 32). `prior` is a number
-of imaginary ties of every player against one average player: without it somebody who has won everything is infinitely
+The maximum-likelihood strengths do not depend on the order of the matches, which Elo's do. Newton's method finds them
+in a few rounds; minorisation (Hunter 2004) takes thousands where somebody wins nearly always. `prior` is a number of
+imaginary ties of every player against one average player: without it somebody who has won everything is infinitely
 strong, and players who never met, even indirectly, cannot be compared.
 """
 
@@ -49,22 +49,27 @@ class Ranking:
 
 
 def fit(
-    wins: NDArray[np.float64], prior: float = 0.1, rounds: int = 2000, tolerance: float = 1e-9
+    wins: NDArray[np.float64], prior: float = 0.1, rounds: int = 200, tolerance: float = 1e-9
 ) -> NDArray[np.float64]:
-    """[P] strengths, mean 0, of a matrix of wins [P, P]."""
+    """[P] strengths, mean 0, of a matrix of wins [P, P].
+
+    Newton's method on the log-likelihood, which is concave: g_i = won_i - sum_j n_ij P(i beats j), and the Hessian is
+    the Laplacian of n_ij P(i beats j) P(j beats i). No strength moves by more than 1 in a round.
+    """
     played = wins + wins.T
     got = wins.sum(1) + prior / 2
-    p = np.ones(len(wins))
+    s = np.zeros(len(wins))
     for _ in range(rounds):
-        weight = (played / (p[:, None] + p[None, :])).sum(1) + prior / (p + 1.0)
-        new = got / np.maximum(weight, 1e-300)
-        new = np.maximum(new, 1e-300)
-        change = float(abs(np.log(new / p)).max())
-        p = new
-        if change < tolerance:
+        p = 1 / (1 + np.exp(s[None, :] - s[:, None]))
+        average = 1 / (1 + np.exp(-s))
+        weight = played * p * (1 - p)
+        hessian = np.diag(weight.sum(1) + prior * average * (1 - average) + 1e-12) - weight
+        step = np.linalg.solve(hessian, got - (played * p).sum(1) - prior * average)
+        step /= max(1.0, float(abs(step).max()))
+        s = s + step
+        if float(abs(step).max()) < tolerance:
             break
-    strengths = np.log(p)
-    centred: NDArray[np.float64] = strengths - strengths.mean()
+    centred: NDArray[np.float64] = s - s.mean()
     return centred
 
 

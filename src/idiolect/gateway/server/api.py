@@ -87,12 +87,13 @@ async def search(request: Request, q: str = "", k: str = "10", how: str = "hybri
         raise BadInput("q is empty", hint="give something to search for", param="q")
     if how not in ("hybrid", "bm25", "dense"):
         raise BadInput(f"how is {how[:40]!r}", hint="give hybrid, bm25 or dense", param="how")
-    count = _number(k, "k", 1, 100)
+    count = number(k, "k", 1, 100)
     found = await asyncio.to_thread(lambda: library.search(q, k=count, how=how))
     return {"passages": [wire.passage(p) for p in found]}
 
 
-def _number(text: str, name: str, low: int, high: int) -> int:
+def number(text: str, name: str, low: int, high: int) -> int:
+    """A query parameter as a number within bounds."""
     if not text.isdecimal() or not low <= int(text) <= high:
         raise BadInput(f"{name} is {text[:40]!r}", hint=f"give {low} to {high}", param=name)
     return int(text)
@@ -110,7 +111,7 @@ async def conversation(request: Request, id: str) -> dict[str, Any]:
 
 @router.get("/traces")
 async def list_traces(request: Request, limit: str = "50") -> list[dict[str, Any]]:
-    return await asyncio.to_thread(traces.latest, app_of(request).store, _number(limit, "limit", 1, 500))
+    return await asyncio.to_thread(traces.latest, app_of(request).store, number(limit, "limit", 1, 500))
 
 
 @router.get("/traces/{trace}")

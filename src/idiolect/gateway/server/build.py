@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from idiolect.core.errors import IdiolectError
 from idiolect.gateway.app import App
-from idiolect.gateway.server import api, chat, completions, embeddings, health, models, responses
+from idiolect.gateway.server import api, chat, completions, embeddings, evals, health, models, responses
 from idiolect.gateway.server.errors import Refused, render
 from idiolect.gateway.server.page import Page
 from idiolect.gateway.server.shield import Shield
@@ -46,7 +46,7 @@ def create_app(app: App, static: Path | None = None) -> FastAPI:
 
     http = FastAPI(title="Idiolect", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
     http.state.app = app
-    for part in (chat, completions, embeddings, models, responses, health, api):
+    for part in (chat, completions, embeddings, models, responses, health, api, evals):
         http.include_router(part.router)
     if static is not None:
         http.mount("/", Page(static))

@@ -75,6 +75,12 @@ export const api = {
   conversation: (id) => get(`api/conversations/${encodeURIComponent(id)}`),
   traces: (limit = 100) => get(`api/traces?limit=${limit}`),
   trace: (id) => get(`api/traces/${encodeURIComponent(id)}`),
+  runs: (limit = 200) => get(`api/evals/runs?limit=${limit}`),
+  run: (id, offset, limit) => get(`api/evals/runs/${encodeURIComponent(id)}?offset=${offset}&limit=${limit}`),
+  compareRuns: (query) => get(`api/evals/compare?${new URLSearchParams(query)}`),
+  arena: () => get("api/evals/arena"),
+  arenaPair: async () => (await post("api/evals/arena/pairs", {})).json(),
+  arenaChoose: async (body) => (await post("api/evals/arena/choices", body)).json(),
   feedback: async (body) => (await post("api/feedback", body)).json(),
 
   /** {ready, stage, failure}; a server that is away throws. */

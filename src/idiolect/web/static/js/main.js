@@ -1,8 +1,9 @@
-// Puts the page together: header and tabs, the three views, the source panel, the notices, the keys.
+// Puts the page together: header and tabs, the four views, the source panel, the notices, the keys.
 
 import { onKeyNeeded } from "./api.js";
 import { ChatView } from "./chat/view.js";
 import { DocumentsView } from "./documents/view.js";
+import { EvalsView } from "./evals/view.js";
 import { append, fill, h, icon, iconButton, show } from "./dom.js";
 import { dialog } from "./parts.js";
 import { TABS, format, go, onRoute, route, startRouter } from "./router.js";
@@ -12,11 +13,11 @@ import { SourcePanel } from "./source.js";
 import { themeButton } from "./theme.js";
 import { TraceView } from "./trace/view.js";
 
-const NAMES = { chat: "Chat", trace: "Trace", documents: "Documents" };
+const NAMES = { chat: "Chat", trace: "Trace", documents: "Documents", evals: "Evals" };
 
-const views = { chat: new ChatView(), trace: new TraceView(), documents: new DocumentsView() };
+const views = { chat: new ChatView(), trace: new TraceView(), documents: new DocumentsView(), evals: new EvalsView() };
 const source = new SourcePanel();
-const places = { chat: "", trace: "", documents: "" }; // where each tab was left
+const places = { chat: "", trace: "", documents: "", evals: "" }; // where each tab was left
 
 // ------------------------------------------------------------------------------------------------------------ tabs
 
@@ -167,9 +168,13 @@ listen({
   1: () => toTab("chat"),
   2: () => toTab("trace"),
   3: () => toTab("documents"),
+  4: () => toTab("evals"),
   "?": showShortcuts,
   t: () => theme.click(),
-  n: () => views.chat.fresh(),
+  n: () => (route().tab === "evals" ? views.evals.press("n") : views.chat.fresh()),
+  a: () => views.evals.press("a"),
+  s: () => views.evals.press("s"),
+  d: () => views.evals.press("d"),
   b: () => route().tab === "chat" && views.chat.toggleSidebar(),
   r: () => route().tab === "chat" && views.chat.press("Regenerate"),
   e: () => route().tab === "chat" && views.chat.press("Edit and ask again"),

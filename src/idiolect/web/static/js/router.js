@@ -1,7 +1,8 @@
-// The address after `#` is the page's state: `#/chat/<conversation>`, `#/trace/<trace>`, `#/documents`, and on any of
-// them `?doc=<path>&span=<from>-<to>` for the open source. Back and forward therefore do what a person expects.
+// The address after `#` is the page's state: `#/chat/<conversation>`, `#/trace/<trace>`, `#/documents`,
+// `#/evals/<run>` (or `<run>~<run>`, or `arena`), and on any of them `?doc=<path>&span=<from>-<to>` for the open source.
+// Back and forward therefore do what a person expects.
 
-export const TABS = ["chat", "trace", "documents"];
+export const TABS = ["chat", "trace", "documents", "evals"];
 
 export function parse(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");

@@ -7,7 +7,7 @@ const KEYS = [
   [
     "Everywhere",
     [
-      ["1 2 3", "Chat, Trace, Documents"],
+      ["1 2 3 4", "Chat, Trace, Documents, Evals"],
       ["?", "This list"],
       ["t", "Theme: system, light, dark"],
       ["Esc", "Close what is open; stop the answer"],
@@ -29,6 +29,14 @@ const KEYS = [
   ],
   ["Trace", [["← →", "Between tokens, when one has the focus"]]],
   ["Documents", [["/", "To the search box"]]],
+  [
+    "Arena",
+    [
+      ["a d", "The left, the right answer is better"],
+      ["s", "Neither is"],
+      ["n", "The next pair"],
+    ],
+  ],
 ];
 
 export function showShortcuts() {
