@@ -27,7 +27,7 @@ def harness_model(system: System) -> Any:
     except ImportError:
         raise Unavailable("this needs lm-evaluation-harness", hint="pip install lm-eval") from None
 
-    class Idiolect(LM):  # type: ignore[misc]
+    class Idiolect(LM):
         """lm-eval's three kinds of requests, answered by one of our systems."""
 
         def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
