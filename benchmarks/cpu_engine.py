@@ -273,18 +273,23 @@ def errors(sides: dict[str, Any], text: list[int]) -> list[str]:
     import torch
 
     from idiolect import models
+    from idiolect.evals.stats import paired
     from idiolect.nn.batch import Batch
 
     full = models.load(models.EMBEDDED_LM, dtype="float32", progress=False)
     with torch.inference_mode():
         want = full(Batch.pack([text]))[:-1].log_softmax(-1)
-    lines = []
+    lines, each = [], {}
     for name, side in sides.items():
         if not hasattr(side, "logits"):
             continue
         got = torch.from_numpy(side.logits(text)).log_softmax(-1)
-        kl = float((want.exp() * (want - got)).sum(-1).mean())
+        each[name] = (want.exp() * (want - got)).sum(-1).numpy()
         top = float((want.argmax(-1) == got.argmax(-1)).float().mean())
-        lines.append(f"KL {name}: {kl:.5f}, same token {top:.3f}, n={len(want)}")
+        lines.append(f"KL {name}: {each[name].mean():.5f}, same token {top:.3f}, n={len(want)}")
         print(lines[-1])
+        if name != "ours":
+            gap = paired(each["ours"], each[name]).estimate
+            lines.append(f"KL ours - {name}: {gap.value:+.5f} [{gap.low:+.5f}, {gap.high:+.5f}], paired")
+            print(lines[-1])
     return lines

@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=int, default=64, help="new tokens per stream (default %(default)s)")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "both"], default="both")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runner", choices=["native", "torch"], default="native", help="who computes our steps")
 
 
 def run(args: argparse.Namespace) -> Result:
@@ -27,8 +28,8 @@ def run(args: argparse.Namespace) -> Result:
     worst: tuple[float, float, float] | None = None
     notes = []
     for dtype in ["float32", "bfloat16"] if args.dtype == "both" else [args.dtype]:
-        model = models.load(models.EMBEDDED_LM, dtype=dtype, progress=False)
-        sides = {"ours": ours(model, args.tokens), "transformers": theirs(model, dtype, args.tokens)}
+        model = models.load(models.EMBEDDED_LM, dtype=dtype, packed=dtype == "float32", progress=False)
+        sides = {"ours": ours(model, args.tokens, args.runner), "transformers": theirs(model, dtype, args.tokens)}
         for side in sides.values():
             side()
         figures = interleave(sides, args.rounds)
@@ -56,11 +57,12 @@ def prompt_of(model: Any) -> list[int]:
     return model.tokenizer.encode(questions()[1])
 
 
-def ours(model: Any, tokens: int) -> Any:
+def ours(model: Any, tokens: int, runner: Any) -> Any:
     from idiolect.core.call import Sampling
     from idiolect.engine import Engine, EngineConfig
 
-    engine = Engine(model, EngineConfig(memory_bytes=256 << 20, prefix_cache=False))
+    engine = Engine(model, EngineConfig(memory_bytes=256 << 20, prefix_cache=False, runner=runner))
+    print(f"runner: {engine.stats().runner}")
     sampling = Sampling(temperature=0, max_tokens=tokens, ignore_eos=True)
     prompt = prompt_of(model)
 

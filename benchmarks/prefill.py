@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=512, help="prompt length (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runner", choices=["native", "torch"], default="native", help="who computes our steps")
 
 
 def run(args: argparse.Namespace) -> Result:
@@ -27,9 +28,9 @@ def run(args: argparse.Namespace) -> Result:
     notes = []
     shown: tuple[float, float, float] | None = None
     for dtype in ("float32", "bfloat16"):
-        model = models.load(models.EMBEDDED_LM, dtype=dtype, progress=False)
+        model = models.load(models.EMBEDDED_LM, dtype=dtype, packed=dtype == "float32", progress=False)
         prompt = text_ids(model, args.tokens)
-        sides = {"ours": ours(model, prompt), "transformers": theirs(model, dtype, prompt)}
+        sides = {"ours": ours(model, prompt, args.runner), "transformers": theirs(model, dtype, prompt)}
         for side in sides.values():
             side()
         figures = interleave(sides, args.rounds)
@@ -58,11 +59,12 @@ def text_ids(model: Any, tokens: int) -> list[int]:
     return (ids * (tokens // len(ids) + 1))[:tokens]
 
 
-def ours(model: Any, prompt: list[int]) -> Any:
+def ours(model: Any, prompt: list[int], runner: Any) -> Any:
     from idiolect.core.call import Sampling
     from idiolect.engine import Engine, EngineConfig
 
-    engine = Engine(model, EngineConfig(memory_bytes=256 << 20, prefix_cache=False))
+    engine = Engine(model, EngineConfig(memory_bytes=256 << 20, prefix_cache=False, runner=runner))
+    print(f"runner: {engine.stats().runner}")
     sampling = Sampling(temperature=0, max_tokens=1, ignore_eos=True)
 
     def side() -> float:

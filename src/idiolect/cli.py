@@ -78,6 +78,10 @@ EXAMPLES = {
   idiolect compare base=./m tuned=./m,adapter=runs/mine/adapter -t arc -d ~/bench --out report
   idiolect compare words=search:bm25 both=search:hybrid --tasks cranfield --data ~/ir
   idiolect compare plain=embedded notes=embedded,docs=notes,mode=quote --tasks mine.yaml""",
+    "contamination": """
+  idiolect contamination corpus/ test.jsonl               13 words in a row that both have
+  idiolect contamination corpus/ test.jsonl --field question --json
+  idiolect contamination corpus/ test.jsonl --model ./mine --reference embedded""",
     "store": """
   idiolect store verify                    is everything still there, unchanged?
   idiolect store events --kind feedback    what people said""",
@@ -106,6 +110,7 @@ COMMANDS = {  # name -> where it is, and its line in the list (given here, so th
     "tune": ("tune:tune", "Teach open weights your examples: an adapter, or the whole model."),
     "eval": ("evals:evaluate", "Ask a model the items of tasks; every figure with its interval."),
     "compare": ("evals:compare", "Ask several systems the same items: which is better, and how sure is that."),
+    "contamination": ("contamination:contamination", "Say whether training data hold the items of a test set."),
     "store": ("store:app", "Verify and read the record of everything that happened."),
     "keys": ("keys:app", "Create, list and revoke API keys."),
     "bench": ("bench:app", "Measure a server under load: latencies, throughput, goodput."),

@@ -33,7 +33,7 @@ def questions(draw: st.DrawFn) -> list[Question]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(questions(), st.sampled_from([16, 64, 1024]))
 def test_a_batch_equals_each_alone(asked: list[Question], batch_tokens: int) -> None:
     found = dict(Likelihoods(MODEL, batch_tokens=batch_tokens).score(asked))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.core.errors import BadInput
-from idiolect.evals.stats import advise, bootstrap, holm, kappa, paired, resample, wilson
+from idiolect.evals.stats import advise, bootstrap, holm, kappa, paired, resample, spearman, wilson
 
 
 @pytest.mark.parametrize("kind", ["right or wrong", "skewed"])
@@ -147,3 +147,17 @@ def test_kappa_equals_scikit_learns() -> None:
         assert ours == pytest.approx(theirs)
     words = kappa(["yes", "no", "yes"], ["yes", "no", "yes"], draws=50)
     assert words.raw.value == words.kappa.value == 1.0
+
+
+def test_rank_correlation_equals_scipy_s() -> None:
+    theirs = pytest.importorskip("scipy.stats").spearmanr
+    rng = np.random.default_rng(19)
+    a = rng.integers(0, 6, 80).astype(float)  # with ties
+    b = a + rng.normal(0, 2, 80)
+    found = spearman(a, b, draws=200)
+    assert found.value == pytest.approx(theirs(a, b).statistic) and found.low < found.value < found.high
+    assert spearman(a, np.exp(a), draws=20).value == pytest.approx(1)  # only the order counts
+    assert spearman(a, np.ones(80), draws=20).value == 0
+    assert spearman([*a, math.nan], [*b, 1.0], draws=200).unscored == 1
+    with pytest.raises(BadInput, match="same items"):
+        spearman([1.0], [1.0, 2.0])

@@ -107,12 +107,19 @@ class Engine(Core):
         for ids, how, name in zip(prompts, each, named, strict=True):
             self._check(ids, how, name)
         inbox: queue.SimpleQueue[Output] = queue.SimpleQueue()
+        parts: dict[int, list[Output]] = {}
+
+        def sink(output: Output) -> None:
+            """Keeps a piece; wakes the caller only for the last one."""
+            parts.setdefault(output.sequence, []).append(output)
+            if output.last or output.error is not None:
+                inbox.put(output)
+
         seqs = [
-            self.submit(i, s, sink=inbox.put, bounded=False, adapter=name)
+            self.submit(i, s, sink=sink, bounded=False, adapter=name)
             for i, s, name in zip(prompts, each, named, strict=True)
         ]
-        parts: dict[int, list[Output]] = {seq.id: [] for seq in seqs}
-        self._await(seqs, inbox, lambda output: parts[output.sequence].append(output))
+        self._await(seqs, inbox, lambda _: None)
         return [_fold(parts[seq.id]) for seq in seqs]
 
     def score(self, items: list[Scored], top: int = 0) -> list[list[TokenInfo]]:

@@ -8,6 +8,7 @@ whose pages are consecutive is a view [Hkv, T, Dh] that costs nothing.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ from idiolect.engine.pages import Lease
 from idiolect.nn.batch import StateSpec
 
 
-class Slots:
+class Slots(ABC):
     """Pages of slots: what the scheduler knows of a cache. Slot = page * page_size + offset. `shares`: the reader takes
     pages wherever they lie, so that sequences may hold pages together; else each has its own, in a row if it can be."""
 
@@ -28,8 +29,9 @@ class Slots:
         self.pages, self.page_size = pages, page_size
 
     @property
+    @abstractmethod
     def bytes(self) -> int:
-        raise NotImplementedError
+        """Of all pages."""
 
     def slots(self, lease: Lease, begin: int, end: int) -> range | list[int]:
         """Slots of positions [begin, end) of a lease: a range when they are consecutive."""
@@ -41,13 +43,13 @@ class Slots:
             return range(first + begin, first + end)
         return [lease.pages[p // size] * size + p % size for p in range(begin, end)]
 
+    @abstractmethod
     def copy(self, source: range | list[int], target: range | list[int]) -> None:
         """Copy rows between slots of different sequences, in every layer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, slots: range | list[int], keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         """Store keys and values [n, Hkv, Dh] of each layer that no token of this model computed (a learned prefix)."""
-        raise NotImplementedError
 
     def move(self, old: list[int], new: list[int]) -> None:
         """Copy whole pages (the allocator's `Move`)."""

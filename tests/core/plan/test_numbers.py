@@ -43,7 +43,8 @@ def test_gpt3_s_eight_categories() -> None:
     }
     assert sum(found.values()) == 175_181_291_520
     attention = sum(found[n] for n in ("key", "query", "value", "output"))
-    assert attention / 96 == 603_979_776  # one layer of 96 heads; one head alone has 6.3 M
+    assert attention / 96 == 603_979_776  # one layer of 96 heads: what is comparable to the embedding
+    assert attention / 96 / 96 == 4 * 12288 * 128 == 6_291_456  # one head alone
     assert attention / sum(found.values()) == pytest.approx(1 / 3, abs=0.01)
 
 

@@ -67,6 +67,10 @@ def test_every_form_says_the_same(report: Any, tmp_path: Path) -> None:
         for note in (*report.notes, *map(str, report.repeats)):
             assert note in text or note.replace("'", "&#39;").replace(">", "&gt;").replace("<", "&lt;") in text
     assert "6 comparisons" in forms["terminal"]
+    narrow = io.StringIO()
+    terminal.show(report, Console(file=narrow, width=80, soft_wrap=True))
+    table = narrow.getvalue().split("difference from")[0]
+    assert "…" not in table and max(map(len, table.splitlines())) <= 80
 
 
 def test_the_page_needs_nothing_and_runs_nothing(report: Any, tmp_path: Path) -> None:
@@ -89,7 +93,7 @@ def test_json_is_whole_and_finite(report: Any, tmp_path: Path) -> None:
     assert [task["task"] for task in data["tasks"]] == ["made", "needle", "text"]
     one = data["tasks"][0]
     assert one["runs"][0]["figures"]["accuracy"]["n"] == 24
-    assert one["differences"][0]["verdict"] in ("better", "worse", "not clear")
+    assert one["differences"][0]["verdict"] in ("better", "worse", "not clear", "better?", "worse?")
     assert data["tasks"][2]["runs"][0]["figures"]["perplexity"]["low"] is None  # one text has no interval
     assert (folder / "report.md").read_text().startswith("| task |")
 
@@ -114,6 +118,7 @@ def test_better_minds_the_direction() -> None:
     for metric, gap, want in ((up, 0.2, "better"), (up, -0.2, "worse"), (down, -0.2, "better"), (down, 0.2, "worse")):
         estimate = Estimate(gap, gap - 0.1, gap + 0.1, 9)
         contrast = runs.Contrast("t", metric, "s", "b", estimate, 1, 1, 0.01, 0.0, None)
-        assert view.verdict(contrast) == want
+        assert view.verdict(contrast) == view.verdict(contrast, 0.01) == want
+        assert view.verdict(contrast, 0.2) == f"{want}?"  # one of many comparisons
     unclear = runs.Contrast("t", up, "s", "b", Estimate(0.1, -0.1, 0.3, 9), 1, 1, 0.5, 0.0, None)
     assert view.verdict(unclear) == "not clear"

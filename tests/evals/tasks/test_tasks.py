@@ -390,9 +390,7 @@ def test_formats_of_published_data(tmp_path: Path) -> None:
     }
     (tmp_path / "hellaswag/hellaswag_val.jsonl").write_text(json.dumps(scene))
     (item,) = tasks.load("hellaswag", tmp_path).items()
-    assert item.request == Choose("Cooking: A man cooks. He", (" eats.  it.", " sleeps.", " runs.", " sings.")) or (
-        item.request.options[0] == " eats. it."
-    )
+    assert item.request == Choose("Cooking: A man cooks. He", (" eats. it.", " sleeps.", " runs.", " sings."))
     asked = {"stem": "Why?", "choices": [{"label": "A", "text": "x"}, {"label": "B", "text": "y"}]}
     row = json.dumps({"id": "i", "answerKey": "B", "question": asked})
     (tmp_path / "commonsenseqa/dev.jsonl").write_text(row)

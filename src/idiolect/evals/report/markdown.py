@@ -28,7 +28,7 @@ def markdown(report: Report) -> str:
                 number(one.estimate, one.metric, sign=True),
                 f"{one.wins}/{one.losses}",
                 f"{p:.3g}",
-                verdict(one),
+                verdict(one, p),
             )
             out.append("| " + " | ".join(cells) + " |")
     out += ["", *(f"- {line}" for line in (*costs(report), *map(str, report.repeats), *report.notes))]

@@ -32,7 +32,7 @@ def page(report: Report) -> str:
         title=" and ".join(report.systems) if len(report.systems) < 3 else f"{len(report.systems)} systems",
         version=__version__,
         number=number,
-        verdict=verdict,
+        verdict=lambda c: verdict(c, adjusted.get(id(c))),
         p=lambda c: f"{adjusted[id(c)]:.3g}" if id(c) in adjusted else "",
         plots=figures(report),
         items=items,

@@ -90,7 +90,7 @@ def _svg(draw: Any, size: tuple[float, float]) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
-    ink = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+    ink: Any = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
     with matplotlib.rc_context({"svg.hashsalt": "idiolect", "font.size": 9, "svg.fonttype": "none", **ink}):
         figure = Figure(figsize=size, layout="constrained")
         figure.patch.set_alpha(0.0)

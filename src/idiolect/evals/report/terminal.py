@@ -19,13 +19,15 @@ def show(report: Report, console: Any = None) -> None:
     table.add_column("metric")
     table.add_column("n", justify="right")
     for system in report.systems:
-        table.add_column(system, justify="right")
+        table.add_column(system, justify="right", no_wrap=True)
+    # A figure and its interval go below each other where they do not fit beside each other.
+    joint = " " if 44 + sum(max(20, len(name) + 2) for name in report.systems) <= console.width else "\n"
     for section in report.sections:
         for place, line in enumerate(section.lines):
             name = section.task if place == 0 else ""
             count = str(section.items) if place == 0 else ""
-            figures = [number(figure, line.metric) for figure in line.figures]
-            arrow = "" if line.metric.higher_is_better else " (lower is better)"
+            figures = [number(figure, line.metric).replace(" ", joint, 1) for figure in line.figures]
+            arrow = "" if line.metric.higher_is_better else " ↓"
             table.add_row(name, line.metric.name + arrow, count, *figures)
     console.print(table)
     if report.comparison is not None:
@@ -33,8 +35,8 @@ def show(report: Report, console: Any = None) -> None:
     for section in report.sections:
         for system, depths, lengths, cells in heat(section):
             console.print(_heat(section.task, system, depths, lengths, cells, Table, box))
-    for line in costs(report):
-        console.print(line, style="dim", markup=False)
+    for cost in costs(report):
+        console.print(cost, style="dim", markup=False)
     for repeat in report.repeats:
         console.print(f"repeated: {repeat}", markup=False)
     for note in report.notes:
@@ -48,7 +50,7 @@ def _differences(report: Report, Table: Any, box: Any) -> Any:
         table.add_column(name, justify="right" if name in ("difference", "wins/losses", "p (Holm)") else "left")
     for one, p in zip(report.comparison.headlines, report.comparison.adjusted.p, strict=True):
         marks = {"better": "green", "worse": "red"}
-        word = verdict(one)
+        word = verdict(one, p)
         style = marks.get(word, "")
         table.add_row(
             one.task,

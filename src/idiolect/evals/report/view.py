@@ -12,6 +12,8 @@ from idiolect.evals.stats import Estimate
 from idiolect.evals.types import Choose, Chosen, Found, Generate, Generated, Graded, Metric, Roll, Search
 
 SHOWN_ITEMS = 200  # of a task, in the page
+ALPHA = 0.05
+UNSURE = "better? and worse?: clear by itself, and not after the correction for so many comparisons"
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def _notes(comparison: Comparison | None, sections: Sequence[Section]) -> list[s
         return notes
     if comparison.adjusted.warning:
         notes.append(comparison.adjusted.warning)
+    if any(verdict(c, p).endswith("?") for c, p in zip(comparison.headlines, comparison.adjusted.p, strict=True)):
+        notes.append(UNSURE)
     for one in comparison.headlines:
         if one.advice is not None:
             notes.append(f"{one.task}, {one.system} - {one.baseline}: not clear; {one.advice}")
@@ -114,13 +118,20 @@ def number(estimate: Estimate | None, metric: Metric, *, sign: bool = False) -> 
     return f"{one(estimate.value)} [{one(estimate.low)}, {one(estimate.high)}]"
 
 
-def verdict(contrast: Contrast) -> str:
-    """In one word, the metric's direction minded."""
-    return {None: "not clear", True: "better", False: "worse"}[contrast.better]
+def verdict(contrast: Contrast, adjusted: float | None = None) -> str:
+    """In words, the metric's direction minded. `adjusted` is Holm's p-value, where the difference is one of several."""
+    word = {None: "not clear", True: "better", False: "worse"}[contrast.better]
+    return f"{word}?" if contrast.better is not None and adjusted is not None and adjusted >= ALPHA else word
 
 
 def plain(report: Report) -> dict[str, Any]:
     """Everything as plain data, for scripts."""
+    adjusted = {}
+    if report.comparison is not None:
+        adjusted = {
+            (c.task, c.system, c.metric.name): p
+            for c, p in zip(report.comparison.headlines, report.comparison.adjusted.p, strict=True)
+        }
     return {
         "systems": list(report.systems),
         "tasks": [
@@ -159,7 +170,8 @@ def plain(report: Report) -> dict[str, Any]:
                         "losses": c.losses,
                         "p": _finite(c.p),
                         "correlation": _finite(c.correlation),
-                        "verdict": verdict(c),
+                        "p_holm": adjusted.get((c.task, c.system, c.metric.name)),
+                        "verdict": verdict(c, adjusted.get((c.task, c.system, c.metric.name))),
                     }
                     for c in s.contrasts
                 ],

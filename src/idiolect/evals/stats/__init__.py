@@ -2,6 +2,7 @@
 
 from idiolect.evals.stats.agreement import Agreement, kappa
 from idiolect.evals.stats.bootstrap import bootstrap, resample
+from idiolect.evals.stats.correlation import spearman
 from idiolect.evals.stats.estimate import Estimate
 from idiolect.evals.stats.multiple import Adjusted, holm
 from idiolect.evals.stats.paired import Difference, paired
@@ -20,5 +21,6 @@ __all__ = [
     "kappa",
     "paired",
     "resample",
+    "spearman",
     "wilson",
 ]

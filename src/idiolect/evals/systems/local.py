@@ -181,7 +181,7 @@ class LocalSystem:
                 engine.add_adapter("adapter", Path(c.adapter).expanduser(), any_base=c.weights != "stored")
             self._loaded["engine model"], self._loaded["core"] = model, engine
             self._loaded["engine"] = engine.using("adapter") if c.adapter is not None else engine
-        return self._loaded["engine"]  # type: ignore[no-any-return]
+        return self._loaded["engine"]
 
     def close(self) -> None:
         if "core" in self._loaded:
@@ -210,8 +210,8 @@ def weights_hash(source: str) -> str:
     if found.path.is_file() and not known:
         known[found.path.name] = sha256_file(found.path)
     if found.kind == "huggingface" and found.path.is_dir():
-        for file in sorted(found.path.glob("*.json")) + sorted(found.path.glob("*.jinja")):
-            known.setdefault(file.name, sha256_file(file))
+        for words in sorted(found.path.glob("*.json")) + sorted(found.path.glob("*.jinja")):
+            known.setdefault(words.name, sha256_file(words))
     return digest("weights", canonical(sorted(known.values())))
 
 

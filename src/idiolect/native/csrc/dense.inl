@@ -41,6 +41,10 @@ IDL_IN void dense_two(const uint8_t* w, const float* a, F* total) {
   F acc[MB], other[MB];
   for (int m = 0; m < MB; m++) acc[m] = other[m] = zero();
   for (int k = 0; k < DENSE_CHUNK; k++) {
+    if (step == 64 || k % 2 == 0) {  // a line of either chunk, 4 KB before its turn
+      __builtin_prefetch(w + k * step + 4096);
+      __builtin_prefetch(w + (k + DENSE_CHUNK) * step + 4096);
+    }
     const F x = load_dense<KIND>(w + k * step), y = load_dense<KIND>(w + (k + DENSE_CHUNK) * step);
     for (int m = 0; m < MB; m++) acc[m] = fma(x, set1(a[(int64_t)k * MB + m]), acc[m]);
     for (int m = 0; m < MB; m++) other[m] = fma(y, set1(a[(int64_t)(k + DENSE_CHUNK) * MB + m]), other[m]);

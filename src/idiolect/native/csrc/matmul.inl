@@ -50,12 +50,21 @@ static void interleave(const float* x, int64_t stride, int mb, int k, float* a) 
 
 // ------------------------------------------------------------------------------------------------------ tile products
 
+// With few rows the weights' way from memory is what a product waits for, and a processor's own prefetching stops at every
+// page: ask for what comes 2 KB later.
+template <int BYTES>
+IDL_IN void ahead(const uint8_t* w) {
+#pragma GCC unroll 10
+  for (int line = 0; line < BYTES; line += 64) __builtin_prefetch(w + 2048 + line);
+}
+
 // MB rows of activations that lie in a block of LD; `a`, `d`, `ds` and `out` point to the first of them.
 template <int MB, int LD>
 static void tile_q4(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
   F total[MB];
   for (int m = 0; m < MB; m++) total[m] = zero();
   for (int b = 0; b < blocks; b++, w += 320, a += 8 * LD, d += LD, ds += LD) {
+    if (MB <= 2) ahead<320>(w);
     H acc[MB];
     for (int m = 0; m < MB; m++) acc[m] = hzero();
 #pragma GCC unroll 4
@@ -82,6 +91,7 @@ static void tile_q8(const uint8_t* w, int blocks, const int32_t* a, const float*
   F total[MB];
   for (int m = 0; m < MB; m++) total[m] = zero();
   for (int b = 0; b < blocks; b++, w += 512 + 64 * PARTS, a += 8 * LD, d += LD, ds += PARTS * LD) {
+    if (MB <= 2) ahead<512 + 64 * PARTS>(w);
     for (int part = 0; part < PARTS; part++) {
       I acc[MB];
       for (int m = 0; m < MB; m++) acc[m] = izero();

@@ -92,6 +92,7 @@ struct Acts {
   Acts(int rows, int k) : a((size_t)(rows + 8) * ((k + 31) / 32) * 32), d((size_t)(rows + 8) * ((k + 31) / 32)), ds((size_t)(rows + 8) * ((k + 31) / 32) * 2) {}
 };
 
+constexpr int AHEAD_ROWS = 4, AHEAD_BYTES = 16384;  // few rows wait for weights, many for arithmetic
 constexpr int QB = 8;  // query tokens of an attention task
 
 struct Program : Job {
@@ -140,7 +141,7 @@ struct Program : Job {
   static bool dense(const idl_op& op) { return op.wkind >= BF16; }
   static int per_task(const idl_op& op, int m) {  // tiles a task takes: big enough to pay for a claim, small enough to share
     const int cost = m * ((op.k + 31) / 32);
-    int t = cost >= 256 ? 2 : cost >= 64 ? 4 : 8;
+    int t = cost >= 32 ? 2 : 4;
     return op.n >= 16384 ? t * 4 : t;
   }
 
@@ -210,6 +211,21 @@ struct Program : Job {
     } else {
       kn->quantize(x, stride, mb, op.k, acts.a.p + first * blocks * 8, acts.d.p + first * blocks, acts.ds.p + first * blocks);
     }
+  }
+
+  // The beginning of a thread's share of the next matrix, while it has nothing else to do.
+  void soon(int i, int thread, int threads) override {
+    int at = step.begin + i;  // a thread that comes late may see the next step's numbers: it only must stay inside
+    const int end = std::min<int>(step.end, (int)list.size());
+    if (at >= end || list[at - 1].kind != IDL_LINEAR) return;
+    while (at < end && list[at].kind != IDL_LINEAR) at++;
+    if (at >= end) return;
+    const idl_op& op = list[at];
+    const int m = rows_of(op), per = per_task(op, m);
+    if (m > AHEAD_ROWS) return;
+    const int64_t n = (tiles(op) + per - 1) / per;
+    const uint8_t* w = (const uint8_t*)op.w + n * thread / threads * per * ((op.k + 31) / 32) * cell_bytes(op.wkind);
+    for (int line = 0; line < AHEAD_BYTES; line += 64) __builtin_prefetch(w + line, 0, 2);
   }
 
   void enter(int i, int thread) override {

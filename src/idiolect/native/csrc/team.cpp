@@ -23,25 +23,38 @@ Team::~Team() {
   delete[] slots_;
 }
 
+int Team::claim(Range& range, bool back) {
+  uint64_t left = range.left.load(std::memory_order_relaxed);
+  for (;;) {
+    const uint32_t next = (uint32_t)left, end = (uint32_t)(left >> 32);
+    if (next >= end) return -1;
+    const uint64_t rest = back ? ((uint64_t)(end - 1) << 32 | next) : ((uint64_t)end << 32 | (next + 1));
+    if (range.left.compare_exchange_weak(left, rest, std::memory_order_acq_rel, std::memory_order_relaxed))
+      return (int)(back ? end - 1 : next);
+  }
+}
+
 void Team::work(Slot& slot, int thread) {
   for (int op = 0; op < slot.ops; op++) {
     if (op > 0) {  // all tasks of the operation before must be done, whoever does them
-      Counter& before = slot.counters[op - 1];
+      slot.job->soon(op, thread, n_);
+      std::atomic<int32_t>& before = slot.done[op - 1].tasks;
       const int32_t want = slot.tasks[op - 1];
-      for (int spin = 0; before.done.load(std::memory_order_acquire) < want; spin++) {
+      for (int spin = 0; before.load(std::memory_order_acquire) < want; spin++) {
         if (spin < 2000) IDL_PAUSE();
         else std::this_thread::yield();
       }
     }
-    Counter& counter = slot.counters[op];
-    const int32_t n = slot.tasks[op];
-    if (counter.claimed.load(std::memory_order_relaxed) >= n) continue;
-    slot.job->enter(op, thread);
-    for (;;) {
-      const int32_t task = counter.claimed.fetch_add(1, std::memory_order_acq_rel);
-      if (task >= n) break;
-      slot.job->run(op, task, thread);
-      counter.done.fetch_add(1, std::memory_order_release);
+    if (slot.done[op].tasks.load(std::memory_order_relaxed) >= slot.tasks[op]) continue;
+    bool entered = false;
+    for (int i = 0; i < n_; i++) {
+      Range& range = slot.ranges[(size_t)op * n_ + (thread + i) % n_];
+      for (int task; (task = claim(range, i > 0)) >= 0;) {
+        if (!entered) slot.job->enter(op, thread);
+        entered = true;
+        slot.job->run(op, task, thread);
+        slot.done[op].tasks.fetch_add(1, std::memory_order_release);
+      }
     }
   }
 }
@@ -59,7 +72,7 @@ void Team::loop(int thread) {
     uint32_t now = epoch_.load(std::memory_order_acquire);
     Slot& slot = slots_[now % RING];
     slot.inside.fetch_add(1);
-    if (epoch_.load() - now < RING - 1) work(slot, thread);  // the slot is still this step's
+    if (epoch_.load() - now < RING - 1 && !slot.over.load()) work(slot, thread);  // the slot is still this step's
     slot.inside.fetch_sub(1, std::memory_order_acq_rel);
     seen = now;
   }
@@ -76,20 +89,28 @@ void Team::run(Job* job) {
   while (slot.inside.load() > 0) std::this_thread::yield();
   slot.job = job;
   slot.ops = job->ops();
-  for (int i = 0; i < slot.ops; i++) {
-    slot.tasks[i] = job->tasks(i);
-    slot.counters[i].claimed.store(0, std::memory_order_relaxed);
-    slot.counters[i].done.store(0, std::memory_order_relaxed);
+  if ((int)slot.done.size() < slot.ops) {  // nobody is inside, and nobody gets in before the epoch is this step's
+    slot.tasks = std::vector<int32_t>(slot.ops);
+    slot.done = std::vector<Done>(slot.ops);
+    slot.ranges = std::vector<Range>((size_t)slot.ops * n_);
   }
+  for (int i = 0; i < slot.ops; i++) {
+    const int64_t n = slot.tasks[i] = job->tasks(i);
+    slot.done[i].tasks.store(0, std::memory_order_relaxed);
+    for (int t = 0; t < n_; t++)
+      slot.ranges[(size_t)i * n_ + t].left.store((uint64_t)(n * (t + 1) / n_) << 32 | (uint64_t)(n * t / n_), std::memory_order_relaxed);
+  }
+  slot.over.store(false);
   epoch_.store(next);
   if (n_ > 1) epoch_.notify_all();
   work(slot, 0);
   const int last = slot.ops - 1;
   if (last >= 0)
-    for (int spin = 0; slot.counters[last].done.load(std::memory_order_acquire) < slot.tasks[last]; spin++) {
+    for (int spin = 0; slot.done[last].tasks.load(std::memory_order_acquire) < slot.tasks[last]; spin++) {
       if (spin < 2000) IDL_PAUSE();
       else std::this_thread::yield();
     }
+  slot.over.store(true);
 }
 
 }  // namespace idl
