@@ -94,7 +94,8 @@ def ask_rival(lm: Any, items: Sequence[Any], batch: int, tokens: int) -> tuple[l
     lm.batch_size_per_gpu = batch
     how = {"until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": tokens}
     requests = [
-        Instance("generate_until", {}, (item.request.prompt, dict(how)), i, ("ifeval", i, 1)) for i, item in enumerate(items)
+        Instance("generate_until", {}, (item.request.prompt, dict(how)), i, ("ifeval", i, 1))
+        for i, item in enumerate(items)
     ]
     begin = time.perf_counter()
     found = lm.generate_until(requests, disable_tqdm=True)
