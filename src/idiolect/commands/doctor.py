@@ -69,6 +69,8 @@ def _torch() -> list[Finding]:
     chosen = str(resolve_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
     found.append(Finding("dtype", "ok", f"{chosen} (where torch computes)"))
     found.append(_runner())
+    if gpu:
+        found.append(_gpu_runner())
     found.append(_ceilings())
     return found
 
@@ -100,6 +102,18 @@ def _runner() -> Finding:
     except IdiolectError as error:
         advice = f"answers come several times as fast with native kernels: {error.hint}"
         return Finding("runner", "note", f"torch: {error.message}", advice)
+
+
+def _gpu_runner() -> Finding:
+    """What serves on the GPU (`device: cuda`), and what it can do at best."""
+    from idiolect.cuda import available, ceiling
+
+    if why := available.missing():
+        return Finding("gpu runner", "note", f"torch: {why}", "without the kernels a GPU serves more slowly")
+    best = ceiling.known() or ceiling.measure()
+    value = f"CUDA graphs of Triton kernels; {best.bandwidth / 1e12:.2f} TB/s copied, "
+    value += f"{best.bfloat16 / 1e12:.0f} T multiply-adds/s in bfloat16 ({available.describe()})"
+    return Finding("gpu runner", "ok", value)
 
 
 def _processor() -> Finding:

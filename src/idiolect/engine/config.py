@@ -20,8 +20,8 @@ class EngineConfig:
     max_queue: int = 256  # requests that may wait before `Overloaded` is raised
     context: int | None = None  # a lower limit than the model's own
     prefix_cache: bool = True  # start from the keys and values of an equal beginning, where one is still in memory
-    runner: Literal["auto", "torch", "native"] = "auto"  # who computes: see `engine.runner.choose`
-    weights: Literal["stored", "q8", "q4"] = "stored"  # native: quantise float weights to int8 or int4 when loading
+    runner: Literal["auto", "torch", "native", "cuda"] = "auto"  # who computes: see `engine.runner.choose`
+    weights: Literal["stored", "q8", "q4"] = "stored"  # native, cuda: float weights as int8 or int4, when loading
     kv: Literal["fp16", "int8"] = "fp16"  # native: keys and values as fp16, or as int8 in half the memory
     threads: int | None = None  # native: None takes what torch takes
     slo_ttft: float = 0.5  # seconds to the first token, and
@@ -42,8 +42,8 @@ class EngineConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadInput(f"engine {name} is {value}", hint="give 1 or more", param=name)
-        if self.kv == "int8" and self.runner == "torch":
-            raise BadInput("engine kv int8 is for the native runner", hint="leave out kv, or runner: torch", param="kv")
+        if self.kv == "int8" and self.runner in ("torch", "cuda"):
+            raise BadInput("engine kv int8 is for the native runner", hint="leave out kv, or runner", param="kv")
         if self.step_tokens <= self.max_batch:
             raise BadInput(
                 f"engine step_tokens ({self.step_tokens}) must exceed max_batch ({self.max_batch})",

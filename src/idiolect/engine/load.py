@@ -61,8 +61,9 @@ def cost_of(runner: Any, model: CausalModel) -> Cost:
     body = sum(matrices) - (head if head in matrices else 0)  # an untied head is one of them
     heads = int(getattr(config, "heads", 0))
     dim = int(getattr(config, "head_dim", 0)) or width // max(1, heads)
-    size, pair = model.dtype.itemsize, 2 * len(model.state_specs()) * heads * dim
-    return Cost((body + head) * size, position, body, pair, head, quantised=False)
+    pair = 2 * len(model.state_specs()) * heads * dim
+    weight_bytes = getattr(runner, "weight_bytes", None) or (body + head) * model.dtype.itemsize
+    return Cost(weight_bytes, position, body, pair, head, quantised=False)
 
 
 def _planned(plan: Any, position: float, weight_bytes: int) -> Cost:

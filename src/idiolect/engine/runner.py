@@ -1,4 +1,4 @@
-"""Who computes a step: torch, or the native kernels where they can be had.
+"""Who computes a step: torch, or kernels where they can be had (native on a CPU, Triton's on an NVIDIA GPU).
 
 `choose` decides once, when an engine is made; what it chose, and why not the other, is in `EngineStats.runner`.
 """
@@ -108,15 +108,20 @@ def pages_for(config: EngineConfig, page_bytes: int) -> int:
 def choose(model: CausalModel, config: EngineConfig, adapters: Mapping[str, str | Path] | None = None) -> Runner:
     """The runner of an engine, with its memory reserved.
 
-    "torch" and "native" are taken at their word ("native" raises `Unavailable` or `NotRecordable` where it cannot be
-    had). "auto" is native for a model whose weights were loaded as stored (`models.load(..., dtype="stored")`), and
-    torch, with the reason in its name, where the kernels or the recording are missing, also for one of `adapters`.
+    "torch", "native" and "cuda" are taken at their word (the latter raise `Unavailable` or `NotRecordable` where they
+    cannot be had). "auto" is cuda for a model on a GPU, native for one on a CPU whose weights were loaded as stored
+    (`models.load(..., dtype="stored")`), and torch, with the reason in its name, where the kernels or the recording
+    are missing, also for one of `adapters` (native).
     """
     from idiolect.engine.torch_runner import TorchRunner
     from idiolect.nn.stored import holds_stored, materialise
 
     stored = holds_stored(model)
     reason = ""
+    if _gpu(model) and config.runner in ("auto", "cuda"):
+        return _on_gpu(model, config, stored)
+    if config.runner == "cuda":
+        raise Unavailable(f"the cuda runner is for a GPU, and the model is on {model.device}", hint="device: cuda")
     for name, folder in (adapters or {}).items() if config.runner == "auto" and stored else ():
         from idiolect.engine.native_adapters import unknown
         from idiolect.tune.files import configuration
@@ -139,3 +144,28 @@ def choose(model: CausalModel, config: EngineConfig, adapters: Mapping[str, str 
 
         pack(materialise(model, resolve_dtype("auto", model.device)))
     return TorchRunner(model, config, reason)
+
+
+def _gpu(model: CausalModel) -> bool:
+    return model.device.type == "cuda"
+
+
+def _on_gpu(model: CausalModel, config: EngineConfig, stored: bool) -> Runner:
+    """The cuda runner, or torch with the reason why not. A file's rows become bfloat16 (or int8, int4) first."""
+    from idiolect.engine.cuda_runner import CudaRunner
+    from idiolect.engine.torch_runner import TorchRunner
+    from idiolect.nn.stored import materialise
+
+    if config.kv == "int8":
+        raise BadInput("engine kv int8 is for the native runner", hint="leave out kv on a GPU", param="kv")
+    if stored:
+        from idiolect.models.read import resolve_dtype
+
+        materialise(model, resolve_dtype("auto", model.device))
+    try:
+        return CudaRunner(model, config)
+    except (NotRecordable, Unavailable) as error:
+        if config.runner == "cuda":
+            raise
+        log.warning("the cuda runner cannot serve %s: %s", model.id, error.message)
+        return TorchRunner(model, config, error.message)

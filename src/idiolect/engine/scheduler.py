@@ -92,6 +92,8 @@ class Scheduler:
             if seq.decoding and seq in self.running and self._reach(seq, len(seq.tokens), work):
                 work[seq] = 1
         self._turn ^= 1
+        if len(work) == len(self.running) and not any(self.waiting.values()):
+            return [Work(seq, 1) for seq in work]  # everybody decodes: nothing is left to hand out
         order = LANES[self._turn :] + LANES[: self._turn]
         budget = self.config.step_tokens - len(work)
         first = budget - budget // 2 if self._has_prompts(order[1]) else budget

@@ -62,7 +62,8 @@ class TorchRunner:
 
     def __str__(self) -> str:
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        why = f" (not native: {self._reason})" if self._reason else ""
+        faster = "cuda" if self.device.type == "cuda" else "native"
+        why = f" (not {faster}: {self._reason})" if self._reason else ""
         return f"torch {self.device} {str(self.model.dtype).removeprefix('torch.')}{threads}{why}"
 
     def add(self, served: Served) -> None:

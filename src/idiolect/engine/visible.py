@@ -27,6 +27,8 @@ class VisibleText:
         `silent`: it ends the generation and shows nothing. `last`: nothing follows, so nothing is held back; half a
         character that is left becomes U+FFFD."""
         text = "" if silent else self._decoder.push(token.id)
+        if text and not last and not self._stops and not self._tokens:  # nothing to hold back, as nearly always
+            return text, (TokenInfo(token.id, text, token.logprob, token.top, token.raw),)
         if last:
             text += self._decoder.flush()
         self._tokens.append(replace(token, text=text))

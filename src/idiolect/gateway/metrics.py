@@ -105,7 +105,12 @@ def _engine(stats: Callable[[], Any]) -> Iterable[Metric]:
 def rates(now: Any) -> dict[str, tuple[str, float]]:
     """What follows from an engine's counters: name -> (in words, value). MBU and MFU only where this machine's ceilings
     were measured before (`idiolect doctor`): a scrape measures nothing."""
-    from idiolect.native import ceiling
+    machine: Any
+    if now.runner.startswith("cuda"):
+        from idiolect.cuda.ceiling import known
+    else:
+        from idiolect.native.ceiling import known  # type: ignore[assignment]
+    machine = known()
 
     recent = now.recent
     found = {
@@ -115,7 +120,6 @@ def rates(now: Any) -> dict[str, tuple[str, float]]:
         "prefill_tokens_per_second": ("Prompt tokens per second of computing, recent steps", recent.prefilled),
         "pages_free_share": ("Free pages / pages", now.pages_free / max(1, now.pages_total)),
     }
-    machine = ceiling.known()
     if machine is not None:
         arithmetic = machine.arithmetic(now.quantised)
         found |= {

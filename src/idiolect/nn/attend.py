@@ -52,6 +52,10 @@ def attend(
         return branched(q, k, v, batch.bounds, batch.tree, layer, scale, window, softcap)
     if batch.state is not None:
         batch.state.extend(layer, k, v)
+        own = getattr(batch.state, "attend", None)
+        if own is not None and causal:  # a layout that has kernels of its own
+            mixed: Tensor = own(q, layer, scale, window, softcap)
+            return mixed
     return backends.get(backend)(q, k, v, batch, layer, scale, causal, window, softcap)
 
 

@@ -36,7 +36,8 @@ class State(Protocol):
     """The caches that a batch reads and extends, seen through the batch's own segments.
 
     `attend` calls `extend` once per layer with the new keys and values of all N tokens, then reads each segment's
-    whole context (old and new) in the order of positions.
+    whole context (old and new) in the order of positions. A state that has kernels for its own layout may have
+    `attend(q, layer, scale, window, softcap)` as well, which then does all of causal attention.
     """
 
     @property

@@ -88,7 +88,8 @@ class Rope:
         """
         spans = [b - a for a, b in pairwise(batch.bounds)]
         lengths = spans if batch.state is None else list(batch.state.lengths)
-        if max(lengths) <= self.trained:
+        # The paths of a tree stay within the trained length (engine.likelihood), however long its branches are in all.
+        if max(lengths) <= self.trained or batch.tree is not None:
             return self._on_device
         rows = []
         for span, length in zip(spans, lengths):

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from idiolect.nn.attend import backends, reference, visible
 from idiolect.nn.batch import Batch
+from idiolect.nn.flash import flash, flash_knows
 from idiolect.nn.tiled import tiled, worthwhile
 
 
@@ -101,6 +102,8 @@ def _stateless(q: Tensor, k: Tensor, v: Tensor, batch: Batch, scale: float, caus
     """No cache: neighbours of equal length go together as one dense batch."""
     heads, kv_heads, dim = q.shape[1], k.shape[1], q.shape[2]
     found = runs(batch.bounds)
+    if len(found) > 1 and flash_knows(q):
+        return flash(q, k, v, batch, scale, causal, window)
     sizes = [end - begin for begin, end, _ in found]
     outputs = []
     # `split`, not slices: its gradient is one concatenation instead of a whole array of zeros for each slice.

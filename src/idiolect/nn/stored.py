@@ -102,11 +102,13 @@ def plain(matrix: Tensor) -> Stored:
 
 
 def materialise(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Give every layer of a model that holds stored rows plain weights of `dtype`; the others get that dtype too."""
+    """Give every layer of a model that holds stored rows plain weights of `dtype`, on the device of the model's other
+    weights; those get that dtype too."""
+    where = next((p.device for p in model.parameters()), torch.device("cpu"))
     for module in model.modules():
         stored = getattr(module, "stored", None)
         if isinstance(stored, Stored):
-            module.weight = nn.Parameter(stored.floats().to(dtype), requires_grad=False)
+            module.weight = nn.Parameter(stored.floats().to(where, dtype), requires_grad=False)
             setattr(module, "stored", None)  # noqa: B010
     return model.to(dtype)
 

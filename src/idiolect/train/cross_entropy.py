@@ -15,12 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from idiolect.cuda.available import missing
+
 CHUNK_FLOATS = 1 << 24  # logits in a chunk: 64 MB in float32
+GPU_FLOATS = 1 << 30  # on a GPU, where a product of few rows leaves most of it idle: 2 GB in bfloat16
+GPU_ROWS = 1024  # a chunk there is a multiple of
 FEWEST = 64  # rows; smaller products waste the head's pass through memory
 
 
-def chunk_rows(vocab: int) -> int:
+def chunk_rows(vocab: int, device: torch.device | None = None) -> int:
     """Rows of a chunk for a vocabulary: `CHUNK_FLOATS` logits, but not so few that the product is slow."""
+    if device is not None and device.type == "cuda":
+        return max(GPU_ROWS, GPU_FLOATS // vocab // GPU_ROWS * GPU_ROWS)
     return max(FEWEST, CHUNK_FLOATS // vocab)
 
 
@@ -117,7 +123,13 @@ class _Chunked(torch.autograd.Function):
 def _rows(
     logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float, z_loss: float, gradient: bool
 ) -> tuple[Scores, Tensor, Tensor | None]:
-    """Logits [c, V] of a chunk -> its rows' scores, its weighted sum, and the gradient of the sum [c, V]."""
+    """Logits [c, V] of a chunk -> its rows' scores, its weighted sum, and the gradient of the sum [c, V] (on a GPU
+    written over the logits, which nobody needs again)."""
+    if logits.is_cuda and not missing(logits.device):
+        from idiolect.cuda.cross_entropy import cross_entropy as fused
+
+        own, hit, total = fused(logits, targets, weights.float(), smoothing, z_loss, gradient)
+        return Scores(own, hit), total, logits if gradient else None
     x = logits.float()
     weights = weights.float()
     highest, best = x.max(-1)

@@ -37,6 +37,12 @@ def checkpointed(model: Model, on: bool = True) -> Iterator[None]:
 
 
 def compile_layers(model: Model) -> None:
-    """torch.compile each layer in place: pays where batches keep their shape (pretraining in blocks)."""
-    for block in layers_of(model):
+    """torch.compile each layer in place: pays where batches keep their shape (pretraining in blocks). The layers share
+    their code, and each is a specialisation of it, so torch has to keep as many."""
+    import torch._dynamo
+
+    blocks = layers_of(model)
+    settings: Any = torch._dynamo.config
+    settings.recompile_limit = max(settings.recompile_limit, 4 * len(blocks))
+    for block in blocks:
         block.compile(dynamic=False)

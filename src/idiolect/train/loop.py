@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor
 
 from idiolect.core.errors import BadInput
 from idiolect.core.rng import Streams
+from idiolect.data.batch import TrainBatch
 from idiolect.models.base import Model
 from idiolect.train import checkpoint
 from idiolect.train.checkpoint import Progress
@@ -61,6 +62,7 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
     weights: Weights = field(init=False)
     optimisers: Optimisers = field(init=False)
+    ahead: tuple[int, list[TrainBatch]] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         modules: dict[str, nn.Module] = {"model": self.model}
@@ -113,13 +115,15 @@ class Trainer:
         begin, config, number = time.perf_counter(), self.config, self.progress.step
         torch.manual_seed(Streams(config.seed).integer("step", number))  # what draws (dropout) repeats on resume
         meter = Meter()
-        micros = self.ranks.share(self.source.step(number))
+        micros = self.batches(number)
         for micro in micros:
             batch = micro.to(self.model.device)
             loss = self.objective(self.model, batch)
-            meter.add(loss, batch)
+            meter.add(loss, micro)  # counted on the host: a GPU is not waited for
             if loss.sum.requires_grad:
                 loss.sum.backward()
+        if self.model.device.type == "cuda" and number + 1 < self.total:
+            self.ahead = (number + 1, self.ranks.share(self.source.step(number + 1)))  # while the GPU is at work
         sums = self.ranks.add(meter.sums())
         figures, weight = meter.figures(sums), float(sums[1])
         norm = self.norm() / weight if weight else 0.0
@@ -127,8 +131,7 @@ class Trainer:
         rate = factor(config.schedule, number, self.total)
         if weight:
             clipped = min(1.0, config.clip / (norm + 1e-6)) if config.clip is not None else 1.0
-            for grad in self.weights.gradients():
-                grad.mul_(clipped / weight)
+            scale(self.weights.gradients(), clipped / weight)
             self.optimisers.step(rate)
         self.weights.publish()
         self.progress.step += 1
@@ -143,6 +146,13 @@ class Trainer:
             "memory": memory(self.model.device),
         }
         return Record("step", self.progress.step, figures)
+
+    def batches(self, number: int) -> list[TrainBatch]:
+        """This rank's micro-batches of a step, which may have been made already."""
+        ahead, self.ahead = self.ahead, None
+        if ahead is not None and ahead[0] == number:
+            return ahead[1]
+        return self.ranks.share(self.source.step(number))
 
     def norm(self) -> float:
         """The global norm of the gradient sums."""
@@ -196,6 +206,15 @@ class Trainer:
         if name == "last":
             self.optimisers.restore(checkpoint.part(found, "optimiser"))
             self.progress = progress
+
+
+def scale(grads: list[Tensor], factor: float) -> None:
+    """In place; on a GPU in one launch."""
+    if grads and all(type(grad) is Tensor and grad.is_cuda for grad in grads):
+        torch._foreach_mul_(grads, factor)
+        return
+    for grad in grads:
+        grad.mul_(factor)
 
 
 @torch.no_grad()

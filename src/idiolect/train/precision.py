@@ -52,10 +52,10 @@ class Weights:
     @torch.no_grad()
     def publish(self) -> None:
         """Round the masters into the model; drop the gradients."""
-        for name, master in self.masters.items():
+        for master in self.masters.values():
             master.grad = None
-            if self._mixed:
-                self.parameters[name].copy_(master)
+        if self._mixed:
+            torch._foreach_copy_([self.parameters[name] for name in self.masters], list(self.masters.values()))
 
     @torch.no_grad()
     def restore(self, values: Mapping[str, Tensor]) -> None:

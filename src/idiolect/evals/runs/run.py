@@ -113,6 +113,9 @@ async def arun(
             replies[one] = found
     hits = set(replies)
     wanted: dict[str, Request] = {h: i.request for h, i in zip(hashes, items, strict=True) if h not in replies}
+    load = getattr(system, "load", None)
+    if load is not None and wanted:
+        await asyncio.to_thread(load, list(wanted.values()))
     usage, begin = Usage(), time.perf_counter()
     graded: dict[int, Graded] = {}
     waiting: dict[str, list[int]] = {}

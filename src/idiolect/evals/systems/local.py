@@ -81,6 +81,13 @@ class LocalSystem:
 
     # ---------------------------------------------------------------------------------------------- answers
 
+    def load(self, requests: Sequence[Request]) -> None:
+        """Load what these requests need, so that a run's seconds are those of the answers."""
+        if any(isinstance(r, (Choose, Roll)) for r in requests):
+            _ = self.scorer
+        if any(isinstance(r, Generate) for r in requests):
+            _ = self.engine
+
     async def answer(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
         choose = [i for i, r in enumerate(requests) if isinstance(r, Choose)]
         if choose:

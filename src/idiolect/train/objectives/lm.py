@@ -16,7 +16,7 @@ from torch import Tensor
 
 from idiolect.core import config
 from idiolect.core.errors import BadInput
-from idiolect.data.batch import TrainBatch
+from idiolect.data.batch import Counted, TrainBatch
 from idiolect.models.base import CausalModel, Model
 from idiolect.train.cross_entropy import chunk_rows, cross_entropy
 from idiolect.train.objective import Loss
@@ -47,11 +47,10 @@ class LM:
 
     def __call__(self, model: Model, batch: TrainBatch) -> Loss:
         assert isinstance(model, CausalModel)
-        hidden = model.hidden(batch.batch)
-        targets, weights = batch.targets, batch.weights
-        if bool((weights == 0).any()):
-            rows = weights.nonzero().squeeze(1)
-            hidden, targets, weights = hidden[rows], targets[rows], weights[rows]
+        known = batch.known or Counted.of(batch.weights)  # before the forward pass, which need not be waited for then
+        hidden, targets, weights, weight = model.hidden(batch.batch), batch.targets, batch.weights, known.weight
+        if known.rows is not None:
+            hidden, targets, weights = hidden[known.rows], targets[known.rows], weights[known.rows]
         o = self.options
         total, scores = cross_entropy(
             hidden,
@@ -61,9 +60,8 @@ class LM:
             head_parameters(model),
             smoothing=o.label_smoothing,
             z_loss=o.z_loss,
-            rows=o.rows or chunk_rows(model.config.vocab),
+            rows=o.rows or chunk_rows(model.config.vocab, hidden.device),
         )
-        weight = float(weights.sum())
         nll = (scores.nll * weights).sum()
         metrics = {
             "nll": (nll, weight),

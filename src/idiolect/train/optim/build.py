@@ -65,7 +65,15 @@ class Optimisers:
                     start = f"{self._names[parameter]}/"
                     own = {k[len(start) :]: v for k, v in state.items() if k.startswith(start)}
                     if own:
-                        part.state[parameter] = {k: v.to(v.device).clone() for k, v in own.items()}
+                        fused = bool(group.get("fused"))
+                        part.state[parameter] = {k: beside(v, k, parameter, fused) for k, v in own.items()}
+
+
+def beside(value: Tensor, key: str, parameter: Tensor, fused: bool) -> Tensor:
+    """A copy of a state on its parameter's device. The count of steps stays on the host unless one kernel does all."""
+    if type(value) is not Tensor or (key == "step" and not fused):
+        return value.clone()
+    return value.to(parameter.device, copy=True)
 
 
 def build(
