@@ -17,8 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.harness import Result
+from benchmarks.harness import Result, data_path
 from benchmarks.hostile import Hostile, programs
+from idiolect.evals.types import Generated
 
 SUMMARY = "Hostile programs in the sandbox that runs HumanEval and MBPP."
 
@@ -115,8 +116,34 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def solutions(data: str) -> list[str]:
+    """The data sets' own solutions must pass, and each followed by a wrong value must not."""
+    from idiolect.evals import tasks
+
+    base = data_path(data, "bench")
+    notes = []
+    for name, key in (("humaneval", "canonical_solution"), ("mbpp", "code")):
+        task = tasks.load(name, base)
+        items = list(task.items())
+        begin = time.perf_counter()
+        passed = [task.grade(item, Generated(item.target[key]))["pass_at_1"] == 1 for item in items]
+        seconds = time.perf_counter() - begin
+        spoilt = [task.grade(item, Generated(SPOILT[name](item.target)))["pass_at_1"] == 1 for item in items[:100]]
+        failed = [item.id for item, ok in zip(items, passed, strict=True) if not ok]
+        notes.append(
+            f"{name}: {sum(passed)} of {len(passed)} reference solutions pass ({1e3 * seconds / len(items):.0f} ms "
+            f"each), {sum(spoilt)} of {len(spoilt)} empty ones; not passed: {', '.join(failed) or 'none'}"
+        )
+        print(notes[-1])
+    return notes
+
+
+SPOILT = {"humaneval": lambda row: "    return None\n", "mbpp": lambda row: "pass\n"}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="time limit of each program")
+    parser.add_argument("--solutions", action="store_true", help="also run all reference solutions of --data/bench")
     parser.add_argument("--only", default="", help="run the programs whose name has this in it")
 
 
@@ -124,7 +151,8 @@ def run(args: argparse.Namespace) -> Result:
     from idiolect.evals.sandbox import Limits, sandbox
 
     jail, limits = sandbox(), Limits(seconds=args.seconds, memory=256 << 20)
-    stopped, wrong = 0, []
+    stopped = 0
+    wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         host = Host(Path(folder))
         chosen = [one for one in host.programs() if args.only in one.name]
@@ -141,6 +169,8 @@ def run(args: argparse.Namespace) -> Result:
                 wrong.append(f"{one.name}: {changed or 'got what it wanted'}")
         grown = resident() - start
         host.close()
+    if args.solutions:
+        wrong += solutions(args.data)
     print(f"this process grew by {grown / 1e6:.1f} MB")
     n = len(chosen)
     return Result(

@@ -61,7 +61,7 @@ class CodeTask:
             raise BadInput("several samples at temperature 0 are all the same", hint="raise it", param="temperature")
         stop = STOPS[kind] if format == "plain" else ()
         self.sampling = Sampling(max_tokens=max_tokens, temperature=heat, stop=stop)
-        self.limits = limits or Limits()
+        self.limits = limits or Limits(seconds=10)
         self.data = Data(path=path or SETS[kind])
         self.metrics: tuple[Metric, ...] = (Metric("pass_at_1", about="programs that pass all tests"),)
         if k > 1:

@@ -35,7 +35,13 @@ export class Arena {
       fill(
         this.match,
         error.status === 404
-          ? empty("scale", "Nothing to judge yet", "Two systems have to write answers to the same items: ", h("code", null, "idiolect compare A B --tasks gsm8k"), ".")
+          ? empty(
+              "scale",
+              "Nothing to judge yet",
+              "Two systems have to write answers to the same items: ",
+              h("code", null, "idiolect compare A B --tasks gsm8k"),
+              ".",
+            )
           : failed(error, () => this.next()),
       );
     }
@@ -48,7 +54,12 @@ export class Arena {
       "div.choices",
       { role: "group", "aria-label": "Which answer is better" },
       CHOICES.map(([side, words, key]) =>
-        h("button", { type: "button", dataset: { side }, on: { click: () => this.choose(side) } }, words, h("kbd", null, key)),
+        h(
+          "button",
+          { type: "button", dataset: { side }, on: { click: () => this.choose(side) } },
+          words,
+          h("kbd", null, key),
+        ),
       ),
     );
     fill(
@@ -86,13 +97,21 @@ export class Arena {
         box.classList.toggle("good", box.dataset.side === side);
       }
       this.pair = null;
-      const again = h("button.primary", { type: "button", on: { click: () => this.next() } }, "Next pair", h("kbd", null, "n"));
+      const again = h(
+        "button.primary",
+        { type: "button", on: { click: () => this.next() } },
+        "Next pair",
+        h("kbd", null, "n"),
+      );
       fill(this.buttons, again);
       fill(this.said, side === "tie" ? "Counted as a tie." : `Counted for ${found[side]}.`);
       again.focus();
       this.standings();
     } catch (error) {
-      fill(this.said, failed(error, () => this.next(), "Another pair"));
+      fill(
+        this.said,
+        failed(error, () => this.next(), "Another pair"),
+      );
     } finally {
       this.busy = false;
     }
@@ -114,11 +133,28 @@ export class Arena {
       const high = Math.max(...found.rows.map((r) => r.high));
       fill(
         this.table,
-        h("h2", null, "Standings", h("small", null, `${count(found.choices, "choice")}; the left side got ${Math.round(100 * found.left)} % of the decided ones`)),
+        h(
+          "h2",
+          null,
+          "Standings",
+          h(
+            "small",
+            null,
+            `${count(found.choices, "choice")}; the left side got ${Math.round(100 * found.left)} % of the decided ones`,
+          ),
+        ),
         h(
           "table",
           null,
-          h("thead", null, h("tr", null, ["System", "Bradley-Terry", "", "Elo", "Rank", "Choices"].map((name) => h("th", { scope: "col" }, name)))),
+          h(
+            "thead",
+            null,
+            h(
+              "tr",
+              null,
+              ["System", "Bradley-Terry", "", "Elo", "Rank", "Choices"].map((name) => h("th", { scope: "col" }, name)),
+            ),
+          ),
           h(
             "tbody",
             null,
@@ -127,7 +163,16 @@ export class Arena {
                 "tr",
                 null,
                 h("th", { scope: "row" }, r.system),
-                h("td", null, h("span.figure", null, h("strong", null, minus(r.rating.toFixed(0))), h("small", null, minus(`${r.low.toFixed(0)} to ${r.high.toFixed(0)}`)))),
+                h(
+                  "td",
+                  null,
+                  h(
+                    "span.figure",
+                    null,
+                    h("strong", null, minus(r.rating.toFixed(0))),
+                    h("small", null, minus(`${r.low.toFixed(0)} to ${r.high.toFixed(0)}`)),
+                  ),
+                ),
                 h("td.line", null, interval({ value: r.rating, low: r.low, high: r.high }, low, high)),
                 h("td", null, minus(r.elo.toFixed(0))),
                 h("td", null, r.first === r.last ? String(r.first) : `${r.first} to ${r.last}`),

@@ -50,7 +50,9 @@ export class Items {
 
   fetch(offset) {
     const [a, b] = this.id.split("~");
-    return b ? api.compareRuns({ a, b, metric: this.metric, show: this.show, offset, limit: PAGE }) : api.run(a, offset, PAGE);
+    return b
+      ? api.compareRuns({ a, b, metric: this.metric, show: this.show, offset, limit: PAGE })
+      : api.run(a, offset, PAGE);
   }
 
   draw(found) {
@@ -96,7 +98,13 @@ export class Items {
         "div.versus",
         null,
         [found.a, found.b].map((run, i) =>
-          h("div", null, h("b.side", null, "AB"[i]), h("span.system", null, run.system), figure(run.figures[metric.name], metric)),
+          h(
+            "div",
+            null,
+            h("b.side", null, "AB"[i]),
+            h("span.system", null, run.system),
+            figure(run.figures[metric.name], metric),
+          ),
         ),
         h(
           "div.gap",
@@ -120,7 +128,9 @@ export class Items {
           h(
             "select",
             { on: { change: (event) => ((this.metric = event.target.value), this.load()) } },
-            found.metrics.map((name) => h("option", { value: name, selected: name === found.metric }, name.replaceAll("_", " "))),
+            found.metrics.map((name) =>
+              h("option", { value: name, selected: name === found.metric }, name.replaceAll("_", " ")),
+            ),
           ),
         ),
       h(
@@ -164,7 +174,14 @@ function single(found) {
       null,
       run.metrics
         .filter((m) => run.figures[m.name])
-        .map((m) => h("div", null, h("dt", { title: m.about }, m.name.replaceAll("_", " ")), h("dd", null, figure(run.figures[m.name], m)))),
+        .map((m) =>
+          h(
+            "div",
+            null,
+            h("dt", { title: m.about }, m.name.replaceAll("_", " ")),
+            h("dd", null, figure(run.figures[m.name], m)),
+          ),
+        ),
     ),
   ];
 }
@@ -199,7 +216,13 @@ function answer(item, side, metric) {
       item.b && h("b.side", null, side.toUpperCase()),
       verdict && h("span.verdict", null, verdict === "good" ? "right" : "wrong"),
       scores.length > 0 &&
-        h("small", null, scores.map(([name, x]) => `${name.replaceAll("_", " ")} ${x === null ? "–" : Number(x.toFixed(3))}`).join(", ")),
+        h(
+          "small",
+          null,
+          scores
+            .map(([name, x]) => `${name.replaceAll("_", " ")} ${x === null ? "–" : Number(x.toFixed(3))}`)
+            .join(", "),
+        ),
     ),
     h("p.text", null, kind === "failed" ? h("i", null, text) : text || h("i", null, "(nothing)")),
     logprobs &&
@@ -210,7 +233,14 @@ function answer(item, side, metric) {
         h(
           "ol.options",
           null,
-          logprobs.map((x, i) => h("li", { class: i === best ? "best" : "" }, h("span", null, item.options[i]?.trim() || String(i)), h("span.number", null, minus((x ?? NaN).toFixed(3))))),
+          logprobs.map((x, i) =>
+            h(
+              "li",
+              { class: i === best ? "best" : "" },
+              h("span", null, item.options[i]?.trim() || String(i)),
+              h("span.number", null, minus((x ?? NaN).toFixed(3))),
+            ),
+          ),
         ),
       ),
   );

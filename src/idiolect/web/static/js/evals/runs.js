@@ -33,7 +33,13 @@ export class Runs {
     if (!this.items.length) {
       fill(
         this.list,
-        empty("scale", "No runs yet", "Measure something with ", h("code", null, "idiolect eval embedded --tasks demo"), "."),
+        empty(
+          "scale",
+          "No runs yet",
+          "Measure something with ",
+          h("code", null, "idiolect eval embedded --tasks demo"),
+          ".",
+        ),
       );
       return;
     }
@@ -102,7 +108,9 @@ export class Runs {
           h(
             "dl",
             null,
-            rest.map((m) => h("div", null, h("dt", null, m.name.replaceAll("_", " ")), h("dd", null, figure(run.figures[m.name], m)))),
+            rest.map((m) =>
+              h("div", null, h("dt", null, m.name.replaceAll("_", " ")), h("dd", null, figure(run.figures[m.name], m))),
+            ),
           ),
         ),
     );
@@ -125,7 +133,13 @@ export class Runs {
     if (!a) return;
     fill(
       this.bar,
-      h("span", null, h("b", null, "A "), a.system, b ? [h("b", null, "  B "), b.system] : ". Pick a second run of the same task."),
+      h(
+        "span",
+        null,
+        h("b", null, "A "),
+        a.system,
+        b ? [h("b", null, "  B "), b.system] : ". Pick a second run of the same task.",
+      ),
       h(
         "button.primary",
         { type: "button", disabled: !b, on: { click: () => go({ tab: "evals", id: `${a.id}~${b.id}` }) } },

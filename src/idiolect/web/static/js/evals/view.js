@@ -14,7 +14,9 @@ export class EvalsView {
     this.runs = new Runs();
     this.items = new Items();
     this.arena = new Arena();
-    this.links = Object.entries(PARTS).map(([id, name]) => h("a", { href: format({ tab: "evals", id }), dataset: { id } }, name));
+    this.links = Object.entries(PARTS).map(([id, name]) =>
+      h("a", { href: format({ tab: "evals", id }), dataset: { id } }, name),
+    );
     this.node = h(
       "div.evals",
       null,
