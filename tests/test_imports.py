@@ -7,6 +7,7 @@ their own variables; a read counts when a frame of ours asked for it.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
