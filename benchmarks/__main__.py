@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import benchmarks
+from idiolect.native.ceiling import processor
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 KEPT = Path(__file__).parent / "results"  # the last output of each
@@ -67,7 +68,7 @@ def run_all(rest: list[str]) -> int:
             failed.append(name)
             print(done.stderr[-2000:], file=sys.stderr, flush=True)
             continue
-        when = f"{time.strftime('%Y-%m-%d')}, {time.time() - begin:.0f} s"
+        when = f"{time.strftime('%Y-%m-%d')}, {processor()}, {time.time() - begin:.0f} s"
         (KEPT / f"{name}.txt").write_text(f"{done.stdout.strip()}\n{when}\n")
         write_page()
     print(f"wrote {PAGE}" + (f"; failed: {', '.join(failed)}" if failed else ""))
@@ -107,12 +108,10 @@ def page(rows: list[dict], sections: list[str]) -> str:
             met,
         ]
         table.append("| " + " | ".join(cells) + " |")
-    machine = (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return (
         "# Benchmarks\n\nWritten by `make bench`; each row is `python -m benchmarks NAME`, which runs the rival in the "
-        f"same run. Machine: {machine}. Such machines are noisy: trust ratios before absolute figures. "
+        f"same run. Machine: {machine}; each section names its date and processor. Such machines are noisy: trust ratios before absolute figures. "
         "a/b/c is minimum, median, maximum.\n\n" + "\n".join(table) + "\n\n" + "\n".join(sections)
     )
 
