@@ -111,8 +111,8 @@ def page(rows: list[dict], sections: list[str]) -> str:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return (
         "# Benchmarks\n\nWritten by `make bench`; each row is `python -m benchmarks NAME`, which runs the rival in the "
-        f"same run. Machine: {machine}; each section names its date and processor. Such machines are noisy: trust ratios "
-        "before absolute figures. "
+        f"same run. Machine: {machine}; each section names its date and processor. Such machines are noisy: trust "
+        "ratios before absolute figures. "
         "a/b/c is minimum, median, maximum.\n\n" + "\n".join(table) + "\n\n" + "\n".join(sections)
     )
 
