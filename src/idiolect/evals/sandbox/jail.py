@@ -74,7 +74,9 @@ class Jail:
             feeder = threading.Thread(target=_feed, args=(process.stdin, word, program), daemon=True)
             for thread in (feeder, *readers):
                 thread.start()
-            feeder.join(limits.seconds)  # `wait` closes stdin
+            # `wait` closes the pipes: what is still in them is read before.
+            for thread in (feeder, *readers):
+                thread.join(max(0.0, limits.seconds - (time.perf_counter() - begin)))
             result = process.wait(timeout=max(0.01, limits.seconds - (time.perf_counter() - begin)))
             for thread in readers:
                 thread.join(GRACE)
