@@ -21,22 +21,12 @@ import time
 from typing import Any
 
 from benchmarks.harness import Result, interleave, ratios, spread
+from benchmarks.plan_memory import SMOL as SHAPE
 
 SUMMARY = "MFU of pretraining a 124M GPT on a GPU, and LoRA beside transformers + peft."
 PEAK = 989e12  # H100 SXM, dense bfloat16, NVIDIA's data sheet
 GPT = {"model_type": "gpt2", "vocab_size": 50304, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}
-SMOL = {
-    "model_type": "llama",
-    "vocab_size": 49152,
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "max_position_embeddings": 2048,
-    "rope_theta": 100000.0,
-    "tie_word_embeddings": True,
-}
+SMOL = {**SHAPE, "rope_theta": 100000.0}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

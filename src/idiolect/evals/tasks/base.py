@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from idiolect.evals.types import Columns, Grade, Item, Metric, Reply, task_hash
 Record = dict[str, Any]
 
 
-class Base:
+class Base(ABC):
     """A task made from a `TaskConfig`. `here` is the task file's folder, `base` the folder of all data."""
 
     revision: ClassVar[int] = 1  # of this kind's code: raise it when an equal file could give another result
@@ -147,18 +148,28 @@ class Base:
 
     # ------------------------------------------------------------------------------------------ the protocol
 
+    @abstractmethod
+    def items(self, limit: int | None = None) -> Iterable[Item]:
+        """What is asked, in order."""
+
+    @abstractmethod
+    def grade(self, item: Item, reply: Reply) -> Grade:
+        """What a reply to it is worth."""
+
+    def aggregate(self, columns: Columns) -> Mapping[str, float]:
+        return {}
+
+
+class PerDocument(Base):
+    """A task that asks one thing of each document."""
+
     def items(self, limit: int | None = None) -> Iterable[Item]:
         for row in self.documents_[:limit]:
             yield self.item(row)
 
+    @abstractmethod
     def item(self, row: Record) -> Item:
-        raise NotImplementedError(type(self).__name__)
-
-    def grade(self, item: Item, reply: Reply) -> Grade:
-        raise NotImplementedError(type(self).__name__)
-
-    def aggregate(self, columns: Columns) -> Mapping[str, float]:
-        return {}
+        """A document as something to ask."""
 
 
 def wrong_reply(item: Item, reply: Reply) -> BadInput:

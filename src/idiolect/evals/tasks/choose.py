@@ -10,7 +10,7 @@ import numpy as np
 
 from idiolect.core.errors import BadInput
 from idiolect.evals.metrics.calibration import calibration_error
-from idiolect.evals.tasks.base import Base, Record, wrong_reply
+from idiolect.evals.tasks.base import PerDocument, Record, wrong_reply
 from idiolect.evals.tasks.templates import evaluate, render
 from idiolect.evals.types import Choose, Chosen, Columns, Grade, Item, Metric, Reply
 
@@ -23,7 +23,7 @@ METRICS = {
 }
 
 
-class ChooseTask(Base):
+class ChooseTask(PerDocument):
     """`options` and `target` say what may be chosen and what is right."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from idiolect.evals.tasks.base import Base, Record, wrong_reply
+from idiolect.evals.tasks.base import PerDocument, Record, wrong_reply
 from idiolect.evals.types import Columns, Grade, Item, Metric, Reply, Roll, Rolled
 
 
-class RollTask(Base):
+class RollTask(PerDocument):
     """`prompt`, when given, is the text of a document; else its field `text`."""
 
     metrics = (

@@ -18,7 +18,7 @@ from idiolect.evals.metrics.exact import exact_match
 from idiolect.evals.metrics.f1 import token_f1
 from idiolect.evals.metrics.rouge import rouge_l
 from idiolect.evals.tasks.answers import extract, number
-from idiolect.evals.tasks.base import Base, Record, wrong_reply
+from idiolect.evals.tasks.base import PerDocument, Record, wrong_reply
 from idiolect.evals.tasks.choose import macro_f1
 from idiolect.evals.tasks.templates import evaluate
 from idiolect.evals.types import Columns, Generate, Generated, Grade, Item, Metric, Reply
@@ -66,7 +66,7 @@ CORPUS = {
 ANSWERED = Metric("answered", about="an answer could be found in the text")
 
 
-class GenerateTask(Base):
+class GenerateTask(PerDocument):
     """`extract` takes the answer from the text, `metrics` grade it against `target` (a text, or a list of them)."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
