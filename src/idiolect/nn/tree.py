@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from idiolect.nn.padded import entries, padded, worthwhile
+
 
 @dataclass(frozen=True, slots=True)
 class Stem:
@@ -74,6 +76,10 @@ def branched(
     softcap: float | None,
 ) -> Tensor:
     """softmax(scale * q [stem; k]^T + mask) [stem; v] per segment. q [N, H, Dh], k and v [N, Hkv, Dh] -> [N, H, Dh]."""
+    if worthwhile(q) and softcap is None and tree.stem is None:
+        layout = entries(tuple(tree.shapes), window)
+        if layout is not None:
+            return padded(q, k, v, layout, scale)
     outputs = []
     for segment, (begin, end) in enumerate(pairwise(bounds)):
         keys, values = k[begin:end].transpose(0, 1), v[begin:end].transpose(0, 1)

@@ -17,6 +17,7 @@ from torch import Tensor
 from idiolect.core import config
 from idiolect.core.errors import BadInput
 from idiolect.data.batch import Counted, TrainBatch
+from idiolect.data.shared import share
 from idiolect.models.base import CausalModel, Model
 from idiolect.train.cross_entropy import chunk_rows, cross_entropy
 from idiolect.train.objective import Loss
@@ -47,6 +48,8 @@ class LM:
 
     def __call__(self, model: Model, batch: TrainBatch) -> Loss:
         assert isinstance(model, CausalModel)
+        if model.device.type == "cpu" and model.front is None:
+            batch = share(batch)
         known = batch.known or Counted.of(batch.weights)  # before the forward pass, which need not be waited for then
         hidden, targets, weights, weight = model.hidden(batch.batch), batch.targets, batch.weights, known.weight
         if known.rows is not None:
