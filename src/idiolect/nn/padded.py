@@ -40,9 +40,8 @@ class Entries:
 
 
 def worthwhile(q: Tensor) -> bool:
-    """Whether queries [N, H, Dh] are attended this way, if their segments allow it."""
-    known = q.device.type == "cpu" and q.dtype in (torch.float32, torch.float64)
-    return known and q.requires_grad and torch.is_grad_enabled()
+    """Whether queries [N, H, Dh] are attended this way, if their segments allow it: while something learns."""
+    return torch.is_grad_enabled() and q.device.type == "cpu" and q.dtype in (torch.float32, torch.float64)
 
 
 @lru_cache(maxsize=16)  # made once per batch, not per layer

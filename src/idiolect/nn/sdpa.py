@@ -20,12 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from idiolect.nn.attend import backends, reference, visible
+from idiolect.nn.attend import backends, reference
 from idiolect.nn.batch import Batch
 from idiolect.nn.flash import flash, flash_knows
 from idiolect.nn.padded import entries, padded, shapes_of
 from idiolect.nn.padded import worthwhile as worthwhile_padded
 from idiolect.nn.tiled import tiled, worthwhile
+from idiolect.nn.visible import visible
 
 
 @backends.register("sdpa")

@@ -1,7 +1,8 @@
 """Next-token prediction: pretraining and supervised finetuning are one objective with different weights.
 
 The loss of a batch is the sum over its rows of weight times -log p(target), over the sum of the weights. A weight of 0
-masks a row (prompts, in SFT), one between 0 and 1 is a prompt-loss weight. Rows of weight 0 never reach the head.
+masks a row (prompts, in SFT), one between 0 and 1 is a prompt-loss weight. Rows of weight 0 never reach the head, and
+on a CPU those with which several segments begin are computed once (`data.shared`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -48,7 +50,7 @@ class LM:
 
     def __call__(self, model: Model, batch: TrainBatch) -> Loss:
         assert isinstance(model, CausalModel)
-        if model.device.type == "cpu" and model.front is None:
+        if sharing(model, batch):
             batch = share(batch)
         known = batch.known or Counted.of(batch.weights)  # before the forward pass, which need not be waited for then
         hidden, targets, weights, weight = model.hidden(batch.batch), batch.targets, batch.weights, known.weight
@@ -82,6 +84,15 @@ class LM:
             sizes = [len(tokenizer.token_bytes(i)) if i < len(tokenizer) else 0 for i in range(size)]
             self._bytes = torch.tensor(sizes, dtype=torch.float32, device=model.device)
         return self._bytes
+
+
+def sharing(model: CausalModel, batch: TrainBatch) -> bool:
+    """Whether rows that segments have in common may be computed once: on a CPU, with nothing learned in front, and
+    with positions whose rotation does not depend on how long the segment is (dynamic NTK)."""
+    rope = getattr(model, "rope", None)
+    if rope is not None and rope.growth and max(e - b for b, e in pairwise(batch.batch.bounds)) > rope.trained:
+        return False
+    return model.device.type == "cpu" and model.front is None
 
 
 def head_parameters(model: Model) -> list[Tensor]:
