@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LONGEST = 128  # keys of an entry; the weights that are kept for the backward pass grow with it
+LONGEST = 128  # keys of an entry
 WASTE = 3.0  # padded scores over wanted ones; past it the loop over segments does less
 EVEN = 8  # keys are a multiple of it: torch's softmax over 71 floats took twelve times as long as over 72
 
@@ -95,27 +95,24 @@ def padded(q: Tensor, k: Tensor, v: Tensor, layout: Entries, scale: float) -> Te
 
 
 class Padded(torch.autograd.Function):
-    """Kept: q, k, v, and the weights [Hkv E, n G, T], which cost more to make again than to keep."""
+    """Kept: q, k and v. The weights [Hkv E, n G, T] are made again: with short keys they would be most of a layer."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, layout: Entries, scale: float) -> Tensor:
-        heads, dim = q.shape[1:]
-        kv, (count, n, total) = k.shape[1], layout.sizes
-        rows, keys, values = _rows(q, layout.queries, kv, count), *(_rows(x, layout.keys, kv, count) for x in (k, v))
-        scores = torch.bmm(rows, keys.transpose(1, 2))
-        five = scores.view(kv, count, n, heads // kv, total)
-        torch.add(layout.mask.to(scores.dtype), five, alpha=scale, out=five)
-        weights = torch.softmax(scores, -1)
-        ctx.save_for_backward(q, k, v, weights)
+        ctx.save_for_backward(q, k, v)
         ctx.layout, ctx.scale = layout, scale
-        return _back(torch.bmm(weights, values), layout.query_of, kv, count * n).view(-1, heads, dim)
+        kv, (count, n, _) = k.shape[1], layout.sizes
+        weights = _weights(_rows(q, layout.queries, kv, count), _rows(k, layout.keys, kv, count), layout, scale)
+        values = torch.bmm(weights, _rows(v, layout.keys, kv, count))
+        return _back(values, layout.query_of, kv, count * n).view(q.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        q, k, v, weights = ctx.saved_tensors
+        q, k, v = ctx.saved_tensors
         layout: Entries = ctx.layout
-        kv, (count, n, total) = k.shape[1], layout.sizes
+        kv, (count, n, _) = k.shape[1], layout.sizes
         rows, keys, values = _rows(q, layout.queries, kv, count), *(_rows(x, layout.keys, kv, count) for x in (k, v))
+        weights = _weights(rows, keys, layout, ctx.scale)
         g = _rows(grads[0], layout.queries, kv, count)
         for entry, have in layout.short:
             g.view(kv, count, n, -1)[:, entry, have:].zero_()
@@ -125,6 +122,15 @@ class Padded(torch.autograd.Function):
         dk = _shared(torch.bmm(d.transpose(1, 2), rows), layout, kv)
         dv = _shared(torch.bmm(weights.transpose(1, 2), g), layout, kv)
         return dq, dk.view(k.shape), dv.view(v.shape), None, None
+
+
+def _weights(rows: Tensor, keys: Tensor, layout: Entries, scale: float) -> Tensor:
+    """softmax(scale q k^T + mask): [Hkv E, n G, T]."""
+    count, n, total = layout.sizes
+    scores = torch.bmm(rows, keys.transpose(1, 2))
+    five = scores.view(-1, count, n, scores.shape[1] // n, total)
+    torch.add(layout.mask.to(scores.dtype), five, alpha=scale, out=five)
+    return torch.softmax(scores, -1)
 
 
 def _rows(x: Tensor, index: Tensor, kv: int, count: int) -> Tensor:

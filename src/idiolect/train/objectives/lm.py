@@ -29,11 +29,13 @@ from idiolect.train.objectives import objectives
 @dataclass(frozen=True, slots=True)
 class LMConfig:
     """`label_smoothing` spreads a part of the target over the vocabulary; `z_loss` keeps log Z near 0 (1e-4 is
-    usual); `rows` is how many rows go through the head at once (null: by memory)."""
+    usual); `rows` is how many rows go through the head at once (null: by memory). `share`: what several segments of a
+    micro-batch begin with, and what does not count, is computed once (with dropout it is dropped alike for all)."""
 
     label_smoothing: float = 0.0
     z_loss: float = 0.0
     rows: int | None = None
+    share: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1 or self.z_loss < 0:
@@ -50,7 +52,7 @@ class LM:
 
     def __call__(self, model: Model, batch: TrainBatch) -> Loss:
         assert isinstance(model, CausalModel)
-        if sharing(model, batch):
+        if self.options.share and sharing(model, batch):
             batch = share(batch)
         known = batch.known or Counted.of(batch.weights)  # before the forward pass, which need not be waited for then
         hidden, targets, weights, weight = model.hidden(batch.batch), batch.targets, batch.weights, known.weight
