@@ -4,8 +4,9 @@ Rank 8 on q, k, v and o; steps of 8 short instruction examples of different leng
 order, the same first adapter, AdamW, clipping and learning rate. Each side runs in a process of its own, in turn; the
 first step warms up and is not timed. A token is one of an example, never padding. Beside wall time stand tokens per
 second of processor time (all threads, all steps), which other programs on the machine disturb less; with --threads 1
-nothing spins. TRL runs without gradient
-checkpointing, its faster setting (its default, with it, is slower and smaller).
+nothing spins. TRL runs without gradient checkpointing, its faster setting (its default, with it, is slower and
+smaller). The chat template begins every example with the same words, which ours computes once per micro-batch (`rows`
+says how many rows a token costs); --separate computes every example whole.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--file", default="sft/alpaca_en_demo.json", help="instructions, below --data (%(default)s)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--micro", type=int, default=384, help="tokens in a micro-batch of ours (default %(default)s)")
+    parser.add_argument("--micro", type=int, default=512, help="tokens in a micro-batch of ours (default %(default)s)")
+    parser.add_argument("--separate", action="store_true", help="share nothing between examples")
     parser.add_argument("--dtypes", default="fp32", help="fp32,bf16 (bf16 is slow where a CPU has no units for it)")
 
 
@@ -68,6 +70,9 @@ def run(args: argparse.Namespace) -> Result:
                 f"{max(ratios):.2f}), {memory['ours'] / 1e9:.2f} against {memory['trl'] / 1e9:.2f} GB ({less:.2f}), "
                 f"losses within {apart:.1e}"
             )
+            rows = found["ours"][0]["rows"]
+            print(f"{dtype} rows of ours a token: {rows:.2f}")
+            notes[-1] += f", {rows:.2f} rows a token"
             if shown is None or ratio < shown[2]:
                 shown = (speed["ours"], speed["trl"], ratio, less)
     assert shown is not None
@@ -96,7 +101,7 @@ def prepare(folder: Path, source: Path, count: int) -> None:
 
 def worker(side: str, folder: str, dtype: str, args: argparse.Namespace) -> dict[str, Any]:
     """Run one side in a fresh process; its last line of output is its figures."""
-    options = [side, folder, dtype, str(args.steps), str(args.threads), str(args.micro)]
+    options = [side, folder, dtype, str(args.steps), str(args.threads), str(args.micro), str(int(args.separate))]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.train_speed", *options], capture_output=True, text=True, check=False
     )
@@ -112,10 +117,11 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
-def ours(folder: Path, dtype: str, steps: int, micro: int) -> dict[str, Any]:
+def ours(folder: Path, dtype: str, steps: int, micro: int, separate: bool) -> dict[str, Any]:
     from idiolect import models, train, tune
     from idiolect.data.batch import TrainBatch
-    from idiolect.train.objectives.lm import LM
+    from idiolect.data.shared import share
+    from idiolect.train.objectives.lm import LM, LMConfig
 
     kind = "float32" if dtype == "fp32" else "bfloat16"
     model = models.load(folder / "base", dtype=kind, packed=False, progress=False)
@@ -138,13 +144,21 @@ def ours(folder: Path, dtype: str, steps: int, micro: int) -> dict[str, Any]:
         optimiser=train.OptimiserConfig(lr=2e-4, betas=(0.9, 0.999)),
         schedule=train.ScheduleConfig("constant"),
     )
-    trainer = train.Trainer(model, LM(), Rows(), config)
+    trainer = train.Trainer(model, LM(LMConfig(share=not separate)), Rows(), config)
     begin = time.process_time()
     figures = [trainer.step().figures for _ in range(steps + 1)]
     work = sum(f["tokens"] for f in figures) / (time.process_time() - begin)
     timed = figures[1:] or figures
     speed = sum(f["tokens"] for f in timed) / sum(f["seconds"] for f in timed)
-    return {"speed": speed, "work": work, "losses": [f["loss"] for f in figures], "memory": peak()}
+    batches = [batch for step in range(steps + 1) for batch in Rows().step(step)]
+    computed = sum(len(batch.batch if separate else share(batch).batch) for batch in batches)
+    return {
+        "speed": speed,
+        "work": work,
+        "losses": [f["loss"] for f in figures],
+        "memory": peak(),
+        "rows": computed / sum(len(batch.batch) for batch in batches),
+    }
 
 
 def pack(rows: list[dict[str, list[int]]]) -> Any:
@@ -158,7 +172,7 @@ def pack(rows: list[dict[str, list[int]]]) -> Any:
     return TrainBatch(Batch.pack([r["input_ids"] for r in rows]), targets, weights)
 
 
-def trl(folder: Path, dtype: str, steps: int, micro: int) -> dict[str, Any]:
+def trl(folder: Path, dtype: str, steps: int, micro: int, separate: bool) -> dict[str, Any]:
     import datasets
     import torch
     from peft import PeftModel
@@ -227,6 +241,6 @@ def trl(folder: Path, dtype: str, steps: int, micro: int) -> dict[str, Any]:
 if __name__ == "__main__":
     import torch
 
-    side, folder, dtype, steps, threads, micro = sys.argv[1:]
+    side, folder, dtype, steps, threads, micro, separate = sys.argv[1:]
     torch.set_num_threads(int(threads))
-    print(json.dumps({"ours": ours, "trl": trl}[side](Path(folder), dtype, int(steps), int(micro))))
+    print(json.dumps({"ours": ours, "trl": trl}[side](Path(folder), dtype, int(steps), int(micro), separate == "1")))

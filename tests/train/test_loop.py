@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from idiolect.core.errors import BadInput
+from idiolect.data.shared import share
 from idiolect.train.checkpoint import Store
 from idiolect.train.config import OptimiserConfig, Precision, ScheduleConfig, TrainConfig
 from idiolect.train.diverged import Diverged
 from idiolect.train.loop import Trainer, evaluate
-from idiolect.train.objectives.lm import LM, LMConfig
+from idiolect.train.objectives.lm import LM, LMConfig, sharing
 from idiolect.train.watch import Record
 from tests.train import tiny
 
@@ -141,6 +142,40 @@ def test_packed_is_separate() -> None:
         assert float(packed.sum) == pytest.approx(total, rel=1e-5)
         for n, p in model.named_parameters():
             torch.testing.assert_close(p.grad, grads[n], rtol=1e-4, atol=1e-5, msg=n)
+
+
+@pytest.mark.parametrize("longest", [20, 100])  # padded entries; one branch after the other
+@pytest.mark.parametrize("name", ["llama", "gpt2", "dynamic"])
+def test_beginnings_that_examples_share_change_nothing(name: str, longest: int) -> None:
+    template = [7, 3, 9, 4, 11, 2] * (longest // 20)
+    rows = [[*template, *row] for row in tiny.examples(5, shortest=longest // 2, longest=longest)]
+    model, objective = tiny.model(name), LM()
+    together = tiny.pack(rows, masked=len(template) + 2)
+    assert sharing(model, together) == (name != "dynamic" or longest < 64)
+    shared = share(together).batch
+    assert shared.tree is not None
+    assert len(shared) == len(together.batch) - 4 * len(template)
+    loss = objective(model, together)
+    assert loss.weight == together.counted
+    loss.sum.backward()
+    grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    total = 0.0
+    for row in rows:
+        alone = objective(model, tiny.pack([row], masked=len(template) + 2))
+        alone.sum.backward()
+        total += alone.sum.item()
+    assert loss.sum.item() == pytest.approx(total, rel=1e-5)
+    for n, p in model.named_parameters():
+        torch.testing.assert_close(p.grad, grads[n], rtol=1e-4, atol=1e-5, msg=n)
+    with torch.no_grad():
+        assert objective(model, together).sum.item() == pytest.approx(total, rel=1e-5)
+
+
+def test_a_step_counts_every_token_of_what_is_shared() -> None:
+    rows = [[1, 2, 3, 4, 5 + i, 6 + i] for i in range(4)]
+    run = trainer(source=tiny.Memory(rows, 4, 4, masked=4))
+    assert run.step().figures["tokens"] == 24
 
 
 def test_masked_rows_count_nothing_and_prompt_weights_count() -> None:

@@ -27,7 +27,12 @@ LLAMA = {
     "tie_word_embeddings": True,
 }
 GPT2 = {"model_type": "gpt2", "vocab_size": VOCAB, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
-CONFIGS: dict[str, dict[str, Any]] = {"llama": LLAMA, "gpt2": GPT2, "untied": {**LLAMA, "tie_word_embeddings": False}}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "llama": LLAMA,
+    "gpt2": GPT2,
+    "untied": {**LLAMA, "tie_word_embeddings": False},
+    "dynamic": {**LLAMA, "rope_scaling": {"type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 64}},
+}
 
 
 def model(name: str = "llama", seed: int = 3, std: float = 0.1) -> CausalModel:

@@ -173,7 +173,8 @@ def fill(model: Model, weights: Weights, dtype: torch.dtype, bar: Progress, *, s
     """Read every parameter of a model that lies on the meta device. `stored` leaves matrices as the file has them."""
     find = stored_names(model, weights)
     used: set[str] = set()
-    for rule in model.rules():
+    # What may stay as it is mapped comes first; of what is copied the file's pages are given back.
+    for rule in sorted(model.rules(), key=lambda rule: len(rule.parts) > 1):
         owner, _, leaf = rule.name.rpartition(".")
         module = model.get_submodule(owner)
         wanted = getattr(module, leaf)
@@ -194,6 +195,9 @@ def fill(model: Model, weights: Weights, dtype: torch.dtype, bar: Progress, *, s
         else:
             pieces = [piece(weights, name, part, dtype) for name, part in zip(names, rule.parts, strict=True)]
             value = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+            if len(pieces) > 1:
+                del pieces
+                weights.let_go()
             check_shape(rule, value.shape, wanted.shape)
             setattr(module, leaf, nn.Parameter(value, requires_grad=False))
         bar.advance()

@@ -77,6 +77,10 @@ class Weights(Protocol):
         """The tensor in a floating-point type (float32 where it was quantised), perhaps memory-mapped."""
         ...
 
+    def let_go(self) -> None:
+        """Give back the memory of what was read and is not in use any more; the source stays open."""
+        ...
+
 
 @dataclass(slots=True)
 class Opened:

@@ -19,6 +19,7 @@ from idiolect.nn import tape
 from idiolect.nn.batch import Batch
 from idiolect.nn.fronted import fronted
 from idiolect.nn.tree import branched
+from idiolect.nn.visible import visible
 
 Backend = Callable[[Tensor, Tensor, Tensor, Batch, int, float, bool, int | None, float | None], Tensor]
 backends: Registry[Backend] = Registry("attention back end")
@@ -57,16 +58,6 @@ def attend(
             mixed: Tensor = own(q, layer, scale, window, softcap)
             return mixed
     return backends.get(backend)(q, k, v, batch, layer, scale, causal, window, softcap)
-
-
-def visible(queries: int, keys: int, causal: bool, window: int | None, device: torch.device | str = "cpu") -> Tensor:
-    """Which keys the last `queries` tokens of a `keys`-long sequence see: bool [queries, keys]."""
-    if not causal:
-        return torch.ones(queries, keys, dtype=torch.bool, device=device)
-    here = torch.arange(keys - queries, keys, device=device)[:, None]
-    there = torch.arange(keys, device=device)[None]
-    seen = there <= here
-    return seen if window is None else seen & (there > here - window)
 
 
 @backends.register("reference")

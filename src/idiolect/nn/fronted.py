@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from idiolect.nn.batch import Batch
+from idiolect.nn.visible import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def fronted(
             q[begin:end].view(shape).transpose(1, 2),
             keys.transpose(1, 2),
             values.transpose(1, 2),
-            attn_mask=_visible(n, keys.shape[1], window, q.device),
+            attn_mask=visible(n, keys.shape[1], True, window, q.device),
             scale=scale,
             enable_gqa=q.shape[1] != k.shape[1],
         )
@@ -88,11 +89,3 @@ def _runs(batch: Batch, layer: int, k: Tensor, v: Tensor) -> list[tuple[int, int
         else:
             found.append((segment, 1, n))
     return found
-
-
-def _visible(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
-    """Which keys the last `queries` tokens see: bool [queries, keys]."""
-    here = torch.arange(keys - queries, keys, device=device)[:, None]
-    there = torch.arange(keys, device=device)[None]
-    seen = there <= here
-    return seen if window is None else seen & (there > here - window)

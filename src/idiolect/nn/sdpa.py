@@ -20,10 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from idiolect.nn.attend import backends, reference, visible
+from idiolect.nn.attend import backends, reference
 from idiolect.nn.batch import Batch
 from idiolect.nn.flash import flash, flash_knows
+from idiolect.nn.padded import entries, padded, shapes_of
+from idiolect.nn.padded import worthwhile as worthwhile_padded
 from idiolect.nn.tiled import tiled, worthwhile
+from idiolect.nn.visible import visible
 
 
 @backends.register("sdpa")
@@ -100,6 +103,10 @@ def _decode(q: Tensor, kv_heads: int, batch: Batch, layer: int, scale: float, wi
 
 def _stateless(q: Tensor, k: Tensor, v: Tensor, batch: Batch, scale: float, causal: bool, window: int | None) -> Tensor:
     """No cache: neighbours of equal length go together as one dense batch."""
+    if causal and worthwhile_padded(q):
+        layout = entries(shapes_of(batch.bounds), window)
+        if layout is not None:
+            return padded(q, k, v, layout, scale)
     heads, kv_heads, dim = q.shape[1], k.shape[1], q.shape[2]
     found = runs(batch.bounds)
     if len(found) > 1 and flash_knows(q):

@@ -17,6 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from idiolect.nn.padded import entries, padded, worthwhile
+from idiolect.nn.visible import visible
+
+WHOLE = 256  # rows; a larger segment's branches are attended one after the other, not under one square mask
+
 
 @dataclass(frozen=True, slots=True)
 class Stem:
@@ -74,8 +79,16 @@ def branched(
     softcap: float | None,
 ) -> Tensor:
     """softmax(scale * q [stem; k]^T + mask) [stem; v] per segment. q [N, H, Dh], k and v [N, Hkv, Dh] -> [N, H, Dh]."""
+    if worthwhile(q) and softcap is None and tree.stem is None:
+        layout = entries(tuple(tree.shapes), window)
+        if layout is not None:
+            return padded(q, k, v, layout, scale)
     outputs = []
     for segment, (begin, end) in enumerate(pairwise(bounds)):
+        if end - begin > WHOLE and tree.stem is None and softcap is None:
+            rows = slice(begin, end)
+            outputs.append(_apart(q[rows], k[rows], v[rows], *tree.shapes[segment], scale, window))
+            continue
         keys, values = k[begin:end].transpose(0, 1), v[begin:end].transpose(0, 1)
         if tree.stem is not None:
             keys = torch.cat((tree.stem.keys[layer].to(keys.dtype), keys), 1)
@@ -98,3 +111,28 @@ def branched(
             out = (scores.masked_fill(~mask, float("-inf")).softmax(-1) @ values).to(q.dtype)
         outputs.append(out.transpose(0, 1))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def _apart(
+    q: Tensor, k: Tensor, v: Tensor, trunk: int, branches: Sequence[int], scale: float, window: int | None
+) -> Tensor:
+    """One segment [n, H, Dh] whose branches share little: each reads the trunk's keys and its own."""
+    sizes = [size for size in (trunk, *branches) if size]
+    own = list(zip(*(x.transpose(0, 1).split(sizes, 1) for x in (q, k, v)), strict=True))
+    outputs = []
+    for i, (queries, keys, values) in enumerate(own):
+        if i and trunk:
+            keys, values = torch.cat((own[0][1], keys), 1), torch.cat((own[0][2], values), 1)
+        n, total = queries.shape[1], keys.shape[1]
+        square = n == total and window is None
+        out = F.scaled_dot_product_attention(
+            queries[None],
+            keys[None],
+            values[None],
+            attn_mask=None if square else visible(n, total, True, window, q.device),
+            is_causal=square,
+            scale=scale,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )[0]
+        outputs.append(out.transpose(0, 1))
+    return torch.cat(outputs)

@@ -5,7 +5,7 @@ Per token and layer, in values (D model width, H = heads x head width, K = key h
     norm (two of them)   its input D, and 1 float32 statistic (LayerNorm: 2); norms of queries and keys read a view
     qkv product          its input D, if it or an adapter on it is trained; its output H + 2K (the values are a view)
     rotation             rotated queries and keys H + K (learned positions: none)
-    attention            its output H, and one float32 a head
+    attention            its output H, and one float32 a head (short segments in float32: nothing, see `SHORT`)
     output product       its input H, if it or an adapter on it is trained
     feed-forward         input D if trained; gate and up 2F; act(gate) * up F if `down` is trained
                          (without a gate: up F; act(up) F if `down` is trained)
@@ -24,14 +24,19 @@ from idiolect.core.plan.shape import Shape
 
 CHUNK = 1 << 24  # logits of one chunk of the cross-entropy (`train.cross_entropy`)
 FEWEST = 64  # rows of a chunk
+SHORT = 128  # tokens; of segments up to it in float32, a CPU makes the attention weights again (`nn.padded`)
 
 
-def layer(s: Shape, each: int, *, full: bool, targets: Sequence[str] = (), rank: int = 0) -> float:
-    """Bytes per token that one layer keeps. `each`: bytes of a value in the model's dtype."""
+def layer(
+    s: Shape, each: int, *, full: bool, targets: Sequence[str] = (), rank: int = 0, length: int | None = None
+) -> float:
+    """Bytes per token that one layer keeps. `each`: bytes of a value in the model's dtype; `length`: tokens of a
+    segment, where it is known."""
     D, H, K, F = s.dim, s.q_width, s.kv_width, s.hidden
     on = set(TARGETS) if full else set(targets)
     norms: float = 2 * (D * each + 4 * s.norm_vectors)
-    values = H + 2 * K + H  # qkv's output, attention's
+    short = each == 4 and length is not None and length <= SHORT
+    values = H + 2 * K + (0 if short else H)  # qkv's output, attention's
     values += (H + K) if not s.positions else 0
     values += D if on & {"q_proj", "k_proj", "v_proj"} else 0
     values += H if "o_proj" in on else 0
@@ -40,7 +45,7 @@ def layer(s: Shape, each: int, *, full: bool, targets: Sequence[str] = (), rank:
     values += F if "down_proj" in on else 0
     norms += 4 * (s.heads + s.kv_heads) if s.qk_norm else 0
     values += rank * len(on) if not full else 0
-    return norms + values * each + 4 * s.heads
+    return norms + values * each + (0 if short else 4 * s.heads)
 
 
 def kept(s: Shape, tokens: int, each: int, *, full: bool, checkpointing: bool = False, **which: object) -> Line:

@@ -129,7 +129,8 @@ def step_memory(s: Shape, how: Training, count: int) -> list[Section]:
     gradients, *states = memory.trained(count, how.precision, how.optimiser, total(s) - linear(s) if full else 0)
     held = summed("held all the time", [*base.lines, *own, *states])
 
-    which: dict[str, object] = {} if full else {"targets": how.adapter.targets, "rank": how.adapter.rank}
+    which: dict[str, object] = {"length": how.length}
+    which |= {} if full else {"targets": how.adapter.targets, "rank": how.adapter.rank}
     forward = [activations.kept(s, how.micro, each, full=full, checkpointing=how.checkpointing, **which)]
     backward = [gradients]
     if s.head:

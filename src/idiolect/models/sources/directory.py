@@ -57,6 +57,10 @@ class SafetensorsWeights:
         tensor: Tensor = self._handles[file].get_tensor(name)
         return tensor
 
+    def let_go(self) -> None:
+        """A mapped file stays in memory as long as any tensor of the same handle does: what comes gets new ones."""
+        self._handles.clear()
+
 
 def damaged(path: Path, why: str) -> CorruptFile:
     return CorruptFile(f"{path} is truncated or no safetensors file ({why[:120]})", hint="get the file again")

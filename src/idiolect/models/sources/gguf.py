@@ -60,6 +60,9 @@ class GGUFWeights:
         data, kind = self._stored[name]
         return dequantize(data, kind, self.shapes[name], str(self.path), name)
 
+    def let_go(self) -> None:
+        """Nothing: there is one map, which goes when the source does."""
+
 
 def open_gguf(path: Path) -> Opened:
     """Open a GGUF file and derive its config.json."""
