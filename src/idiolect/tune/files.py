@@ -16,7 +16,7 @@ from idiolect.core.errors import BadInput, CorruptFile, IdiolectError, NotFound
 from idiolect.core.names import did_you_mean
 from idiolect.models.base import Model
 from idiolect.models.write import save as save_model
-from idiolect.models.write import write_json
+from idiolect.models.write import save_file, write_json
 from idiolect.tune.config import TuneConfig
 from idiolect.tune.method import Adapter, Method, methods
 from idiolect.tune.mounted import Mounted, mount
@@ -34,8 +34,6 @@ def write(mounted: Mounted, directory: str | Path, *, replace: bool = False) -> 
     model, adapter = mounted.model, mounted.adapter
     if mounted.config.method == "full":
         return save_model(model, directory, replace=replace)
-    from safetensors.torch import save_file
-
     source = getattr(model, "source", None)
     parents = [Parent(source.asked, next(iter(source.sha256.values()), ""))] if source is not None else []
     made = {"by": "tune.save", "config": to_dict(mounted.config), "base": mounted.base}

@@ -88,10 +88,10 @@ class IA3Method(Method):
         }
 
     def from_peft(self, model: Model, found: Mapping[str, Any]) -> dict[str, Any]:
-        refuse(found, "modules_to_save", "exclude_modules")
+        refuse(found, "modules_to_save")
         inputs = found.get("feedforward_modules") or []
         return {
-            "targets": patterns_of(found),
+            "targets": patterns_of(model, found),
             "inputs": (f"re:{inputs}",) if isinstance(inputs, str) else tuple(inputs),
         }
 
