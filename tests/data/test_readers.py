@@ -74,6 +74,11 @@ def test_folders_and_globs_are_read_by_name(tmp_path: Path) -> None:
         ("x.jsonl", b'[\n{"text": "a"}]\n', "holds a JSON array"),
         ("x.json", b'[\n {"text": "a"},\n {"text" "b"}\n]', "x.json, line 3, column 10"),
         ("x.json", b'[{"text": "a"},\n]', "x.json, line 2, column 1"),
+        (
+            "x.json",
+            b'[{"text": "a"},\n {"text": "b", "label": NaN}]',
+            "x.json, line 2, column 2: this is not JSON: NaN",
+        ),
         ("x.json", b'[{"text": "a"}', "expecting ','"),
         ("x.json", b'[{"text": "a"}]\n{}', "x.json, line 2, column 1: this is not JSON: there is more"),
         ("x.json", b'"text"', "holds no JSON array"),

@@ -34,6 +34,7 @@ THEIRS: dict[str, Any] = {
     "lora-exclude": lambda: peft.LoraConfig(
         r=4, target_modules=NAMES, exclude_modules=["k_proj", "model.layers.0.mlp.down_proj"], layers_to_transform=[]
     ),
+    "lora-head": lambda: peft.LoraConfig(r=4, target_modules=["q_proj", "lm_head"]),
     "ia3-exclude": lambda: peft.IA3Config(
         target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], exclude_modules=r".*\.1\..*k_proj"
     ),
@@ -155,6 +156,15 @@ def test_what_we_have_not_is_refused(options: dict[str, Any], says: str, tmp_pat
     with pytest.raises(BadInput, match=says) as error:
         tune.load(ours(tmp_path / "base"), tmp_path / "peft")
     assert error.value.hint
+
+
+def test_a_factor_on_the_input_of_a_fused_product_is_refused(tmp_path: Path) -> None:
+    """It would scale the input of its neighbour too."""
+    make("llama", tmp_path / "base")
+    config = peft.IA3Config(target_modules=["k_proj", "gate_proj"], feedforward_modules=["gate_proj"])
+    peft.get_peft_model(theirs(tmp_path / "base"), config).save_pretrained(tmp_path / "peft")
+    with pytest.raises(BadInput, match="gate_proj shares its input with .*up_proj"):
+        tune.load(ours(tmp_path / "base"), tmp_path / "peft")
 
 
 def test_a_converted_adapter_is_a_plain_one(tmp_path: Path) -> None:

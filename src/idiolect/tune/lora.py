@@ -225,7 +225,7 @@ class LoraMethod(Method):
         if first not in PLAIN:
             raise BadInput(
                 f"the adapter belongs to a base that was changed first (init_lora_weights={first!r})",
-                hint="save it again with peft's path_initial_model_for_weight_conversion, which makes a plain LoRA of it",
+                hint="peft's path_initial_model_for_weight_conversion saves it as a plain LoRA",
             )
         return {
             "targets": patterns_of(model, found),
