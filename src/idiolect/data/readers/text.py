@@ -54,9 +54,7 @@ def _find(lines: Lines, separator: str) -> np.ndarray:
     wanted = separator.strip().encode()
     lengths = np.diff(lines.starts)
     near = np.flatnonzero((lengths >= len(wanted)) & (lengths <= len(wanted) + 8))
-    return np.array(
-        [i for i in near if bytes(lines.data[lines.starts[i] : lines.starts[i + 1]]).strip() == wanted], np.int64
-    )
+    return np.array([i for i, raw in lines.some(near) if raw.strip() == wanted], np.int64)
 
 
 def _parts(starts: np.ndarray, begin: int, end: int, part: int) -> list[tuple[int, int, bool, bool]]:
