@@ -34,7 +34,7 @@ def pooling_of(opened: Opened) -> tuple[Pooling, bool, int | None]:
         kind = opened.fields.get("bert.pooling_type", 1)
         if kind not in (0, 1, 2):
             raise BadInput(f"pooling type {kind} of the GGUF file is not supported", hint="mean and cls are")
-        return ("cls" if kind == 2 else "mean"), True, opened.fields.get("bert.context_length")
+        return ("cls" if kind == 2 else "mean"), True, None
     assert opened.folder is not None
     listing = opened.folder / "modules.json"
     if not listing.exists():

@@ -96,7 +96,7 @@ def _bert(model: Bert) -> tuple[str, dict[str, Any], dict[str, Tensor], list[str
         raise BadInput(f"GGUF's bert has no activation {c.activation!r}", hint=_OTHER)
     fields = {
         "vocab_size": c.vocab,
-        "context_length": model.max_tokens,
+        "context_length": c.positions,
         "embedding_length": c.dim,
         "block_count": c.layers,
         "feed_forward_length": c.hidden,
@@ -106,6 +106,8 @@ def _bert(model: Bert) -> tuple[str, dict[str, Any], dict[str, Tensor], list[str
         "pooling_type": {"mean": 1, "cls": 2}[model.pooling],
     }
     notes = [] if model.normalize else ["GGUF cannot say that vectors keep their length: readers normalise them"]
+    if model.max_tokens < c.positions:
+        notes.append(f"GGUF cannot say that texts end at {model.max_tokens} tokens: readers take {c.positions}")
     return "bert", fields, {}, notes
 
 
