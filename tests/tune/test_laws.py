@@ -263,3 +263,11 @@ def test_patterns_mean_rows_of_fused_matrices() -> None:
     assert len(names("all")) == 3 * 7
     (target,) = resolve(model, ("v_proj",), [0])
     assert (target.path, target.parts[0].begin, target.parts[0].end) == ("layers.0.attention.qkv", 48, 64)
+
+
+def test_ranks_of_targets_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(BadInput, match="ranks has 'q_prj'.*did you mean 'q_proj'"):
+        tune.attach(tiny(), tune.TuneConfig("lora", ("q", "v"), options={"ranks": {"q_prj": 2}}))
+    mounted = tune.attach(tiny(), tune.TuneConfig("lora", ("q", "v"), rank=4, options={"ranks": {"1.*q_proj": 2}}))
+    (delta,) = [d for path, d in mounted.adapter.deltas.items() if "layers.1." in path]
+    assert [end - begin for begin, end in delta.spans] == [2, 4]  # type: ignore[attr-defined]
