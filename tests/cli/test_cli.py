@@ -85,7 +85,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["up", "--no-docs", "--host", "no.such.host.invalid", "--port", "0"], "no.such.host.invalid"),
         (["up", "--no-docs", "--dtype", "float3"], "float32"),
         (["up", "--no-docs", "--model", "missing.gguf", "--encoder", "none", "--port", "0"], "missing.gguf"),
+        (["up", "--no-docs", "--device", "tpu", "--encoder", "none", "--port", "0"], "device 'tpu' is not known"),
         (["ask"], "QUESTION"),
+        (["ask", "x", "--max-tokens", "0"], "give 1 or more"),
         (["ask", "  "], "the question is empty"),
         (["ask", "x", "--length", "9"], "5"),
         (["ask", "x", "--docs", "missing"], "there is no folder missing"),
@@ -94,6 +96,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["search", "{tmp}"], "QUERY"),
         (["search", "{tmp}", "x", "--how", "bm52"], "bm25"),
         (["search", "{tmp}", "x", "-k", "0"], "1"),
+        (["search", "{tmp}", " "], "the query is empty"),
+        (["search", "{tmp}", "x", "--stale", "--how", "bm25"], "has not been indexed"),
         (["models", "inspect", "missing.gguf"], "missing.gguf"),
         (["models", "inspect", "pipy:x==1"], "pypi"),
         (["models", "inspect", "{junk}/bad.gguf"], "bad.gguf"),
@@ -101,6 +105,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["store", "verify", "--store", "{junk}/x.bin"], "x.bin"),
         (["store", "events", "--store", "{junk}/x.bin"], "damaged"),
         (["keys", "revoke", "nobody"], "no live key"),
+        (["keys", "list", "--file", "{tmp}"], "Is a directory"),
+        (["store", "events", "--limit", "0"], "--limit"),
+        (["store", "verify", "--store", "{empty}"], "there is no store"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -6,12 +6,10 @@ import json as json_text
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import Any, Literal
 
 from idiolect.commands import show
-from idiolect.commands.settings import Json
+from idiolect.commands.settings import Flag, Json
 from idiolect.core.errors import BadInput, CorruptFile
 from idiolect.core.names import did_you_mean
 from idiolect.core.plan import MACHINES, Machine, Section, machine, shape_of
@@ -21,7 +19,6 @@ from idiolect.core.plan.parameters import TARGETS, Adapter
 
 SIZE = re.compile(r"([0-9]*\.?[0-9]+)\s*([kmbt])", re.IGNORECASE)
 UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-Flag = Annotated[bool, Parameter(negative=())]
 
 
 def plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from idiolect.commands import show
 from idiolect.commands.settings import Json
@@ -57,7 +57,7 @@ def events(
     store: Path | None = None,
     trace: str | None = None,
     kind: str | None = None,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 20,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"], validator=validators.Number(gte=1))] = 20,
 ) -> None:
     """Print the newest events as JSON lines, newest first: what was asked, prompted, retrieved and answered.
 

@@ -71,7 +71,8 @@ class AppConfig:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     retry: RetryConfig = field(default_factory=RetryConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
-    watch: bool = True  # keep the index fresh while serving
+    watch: bool = True  # keep the index fresh while serving, and make vectors then
+    wait: int | None = None  # without `watch`: the passages whose vectors a start waits for (None: all), else words do
 
     def __post_init__(self) -> None:
         for name in self.adapters:
