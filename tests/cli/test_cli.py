@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -17,6 +19,11 @@ from idiolect import __version__
 from idiolect.cli import COMMANDS, EXAMPLES, build, main
 from idiolect.core.store import Store
 
+GROUPS = {  # commands with commands of their own, and the examples that their help shows
+    name: importlib.import_module(f"idiolect.commands.{name}").EXAMPLES
+    for name, (where, _) in COMMANDS.items()
+    if where.endswith(":app")
+}
 IDIOLECT = [sys.executable, "-m", "idiolect"]
 
 
@@ -54,11 +61,21 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "line", [x for text in EXAMPLES.values() for x in text.splitlines() if x.startswith("  idiolect")]
+    "line",
+    [x for text in (*EXAMPLES.values(), *GROUPS.values()) for x in text.splitlines() if x.startswith("  idiolect")],
 )
 def test_every_example_parses(line: str) -> None:
+    assert len(line) <= 80, "help would break it on an ordinary terminal"
     command = line.strip().split("   ", maxsplit=1)[0].split(" | ")[0]
     build().parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_shows_its_own_examples(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in ([group], [group, "--help"]):
+        assert main(argv) == 0
+        shown = re.findall(r"^ *idiolect (\w+)", capsys.readouterr().out, re.MULTILINE)
+        assert group in shown and "search" not in shown
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

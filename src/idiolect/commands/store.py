@@ -11,7 +11,15 @@ from idiolect.commands import show
 from idiolect.commands.settings import Json
 from idiolect.core.errors import NotFound
 
-app = App(name="store", help="Look into the record of everything that happened.")
+EXAMPLES = """
+  idiolect store verify                    is everything still there, unchanged?
+  idiolect store events --kind feedback    what people said"""
+app = App(
+    name="store",
+    help="Look into the record of everything that happened.",
+    help_epilogue="Examples:" + EXAMPLES,
+    help_format="plaintext",
+)
 
 
 def default_path() -> Path:

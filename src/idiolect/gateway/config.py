@@ -82,6 +82,8 @@ class AppConfig:
                 )
         if self.adapters and self.model is None:
             raise BadInput("adapters need a model", hint="give the model that they were made for", param="adapters")
+        if self.wait is not None and self.wait < 0:
+            raise BadInput(f"wait is {self.wait}", hint="give 0 or more, or null", param="wait")
         for name in self.layers:
             if name not in LAYERS:
                 raise BadInput(f"unknown layer {name!r}", hint=did_you_mean(name, LAYERS), param="layers")

@@ -115,7 +115,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     except RuntimeError:
         raise BadInput(f"device {device!r} is not known", hint="give cpu, cuda or cuda:1", param="device") from None
     backend = torch.backends.mps if found.type == "mps" else getattr(torch, found.type, None)
-    if found.type != "cpu" and not (hasattr(backend, "is_available") and backend.is_available()):
+    available = getattr(backend, "is_available", None)
+    if found.type != "cpu" and not (available and available()):
         hint = "use cpu, or a torch that was built for it"
         raise Unavailable(f"torch finds no {found.type} device on this machine", hint=hint, param="device")
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
