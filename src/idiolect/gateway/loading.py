@@ -35,6 +35,7 @@ def load(app: App) -> None:
             if not documents.done():
                 app.stage = "reading the documents" if config.documents else "loading the encoder"
             documents.result()
+    app.check()
     prints = [f"{name} {prompts.load(name).version}" for name in prompts.names()]
     if local is not None:
         for one in (local, *_adapted(app, local)):
@@ -80,6 +81,7 @@ def _local(app: App) -> LocalModel:
     model: Any = models.load(app.config.model, dtype=dtype, device=app.config.device)
     if getattr(model, "pooling", None) is not None:
         raise BadInput(f"{app.config.model} is an encoder", hint="give a language model as the model")
+    app.check()
     app.stage = "starting the engine"
     engine = Engine(model, config, app.config.adapters)
     engine.start()
@@ -111,6 +113,7 @@ def _documents(app: App) -> None:
         from idiolect.engine import Embedder
 
         encoder: Any = models.load(config.encoder, device=config.device)
+        app.check()
         embedder = Embedder(encoder)
         app.embedders[encoder.id] = (embedder, _counter(encoder))
     if config.documents:
@@ -127,7 +130,7 @@ def _documents(app: App) -> None:
             app.bar = bar
             try:
                 # Words are enough to begin with; the watcher's first pass makes the vectors while we serve.
-                library.sync(bar, vectors=not config.watch)
+                library.sync(bar, vectors=0 if config.watch else config.wait, stop=app.stopping.is_set)
             finally:
                 app.bar = None
 
