@@ -71,13 +71,14 @@ EXAMPLES = {
   idiolect eval embedded --tasks demo                     a first figure in a minute
   idiolect eval ./model.gguf --tasks arc,mmlu --data ~/bench --limit 500
   idiolect eval embedded --tasks mine.yaml --adapter runs/mine/adapter --out report
+  idiolect eval embedded --tasks harness:arc_local.yaml   a task file of lm-evaluation-harness
   idiolect eval http://127.0.0.1:8017/v1 --tasks gsm8k --data ~/bench --price 0.15,0.60
   idiolect eval search:hybrid --tasks cranfield --data ~/ir""",
     "compare": """
   idiolect compare embedded q8=embedded,weights=q8_0 --tasks demo,sentiment
   idiolect compare base=./m tuned=./m,adapter=runs/mine/adapter -t arc -d ~/bench --out report
   idiolect compare words=search:bm25 both=search:hybrid --tasks cranfield --data ~/ir
-  idiolect compare plain=embedded notes=embedded,docs=notes,mode=quote --tasks mine.yaml""",
+  idiolect compare few=embedded,docs=notes,k=3 many=embedded,docs=notes,k=8 --tasks mine.yaml""",
     "contamination": """
   idiolect contamination corpus/ test.jsonl               13 words in a row that both have
   idiolect contamination corpus/ test.jsonl --field question --json

@@ -9,7 +9,8 @@ from idiolect.evals.report.view import Report, number
 
 def markdown(report: Report) -> str:
     """Tables that a repository or an issue shows."""
-    out = ["| task | metric | n | " + " | ".join(_cell(s) for s in report.systems) + " |"]
+    out = [*(f"- {one}" for one in report.made), ""]
+    out += ["| task | metric | n | " + " | ".join(_cell(s) for s in report.systems) + " |"]
     out.append("|---|---|---:|" + "---:|" * len(report.systems))
     for section in report.sections:
         for line in section.lines:

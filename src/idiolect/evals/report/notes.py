@@ -16,7 +16,7 @@ from idiolect.evals.stats.paired import ALPHA
 from idiolect.evals.stats.swap import LEAST
 
 if TYPE_CHECKING:
-    from idiolect.evals.report.view import Section
+    from idiolect.evals.report.view import Made, Section
 
 SMALL = 20  # a bootstrap of fewer items covers less than it says
 SIMILAR = 0.5  # correlation of two systems' items, where it is not measured
@@ -29,6 +29,26 @@ def verdict(contrast: Contrast, adjusted: float | None = None) -> str:
         return "too few"
     word = {None: "not clear", True: "better", False: "worse"}[contrast.better]
     return f"{word}?" if contrast.better is not None and adjusted is not None and adjusted >= ALPHA else word
+
+
+def about_systems(made: Sequence[Made]) -> list[str]:
+    """What the systems themselves have to be read with: fingerprints that prove little, and different ways of
+    computing, which are a part of every difference."""
+    found = [
+        f"{m.system}: {m.weak}; kept answers may be another model's (--fresh asks again, version=TEXT names what runs)"
+        for m in made
+        if m.weak
+    ]
+    first = made[0]
+    for m in made[1:]:
+        for word, ours, theirs in (("scored", m.scored, first.scored), ("written", m.wrote, first.wrote)):
+            if ours and theirs and ours != theirs:
+                found.append(
+                    f"{m.system} is {word} by {' and '.join(ours)}, {first.system} by {' and '.join(theirs)}: their "
+                    "differences are of the computing, too"
+                    + ("; runner=torch writes with the floats that score" if word == "written" else "")
+                )
+    return found
 
 
 def notes(comparison: Comparison | None, sections: Sequence[Section]) -> list[str]:

@@ -15,6 +15,8 @@ def show(report: Report, console: Any = None) -> None:
     from rich.table import Table
 
     console = console or Console(highlight=False, soft_wrap=True)
+    for one in report.made:
+        console.print(str(one), markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=None)
     table.add_column("task")
     table.add_column("metric")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from idiolect.evals.report.notes import notes, verdict
+from idiolect.evals.report.notes import about_systems, notes, verdict
 from idiolect.evals.runs import Comparison, Contrast, Repeat, Result, Summary, compare, summarise
 from idiolect.evals.stats import Estimate
 from idiolect.evals.types import Choose, Chosen, Found, Generate, Generated, Graded, Metric, Roll, Search
@@ -41,12 +41,40 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What a system is made of, over all its runs: `about` in its own words; who `scored` and who `wrote` its replies;
+    `weak`: why kept answers may be another model's."""
+
+    system: str
+    about: Mapping[str, str]
+    scored: tuple[str, ...] = ()
+    wrote: tuple[str, ...] = ()
+    weak: str = ""
+
+    def __str__(self) -> str:
+        said = [f"{name} {text}" for name, text in self.about.items()]
+        said += [f"scored by {who}" for who in self.scored] + [f"written by {who}" for who in self.wrote]
+        return f"{self.system}: {'; '.join(said)}" if said else self.system
+
+
+def made(results: Sequence[Result]) -> Made:
+    """Of one system's runs."""
+    by: dict[bool, set[str]] = {True: set(), False: set()}
+    for result in results:
+        writes = any(isinstance(row.item.request, Generate) for row in result.rows)
+        by[writes] |= set(result.by)
+    first = results[0]
+    return Made(first.system, first.about, tuple(sorted(by[False])), tuple(sorted(by[True])), first.weak)
+
+
+@dataclass(frozen=True)
 class Report:
     systems: tuple[str, ...]
     sections: tuple[Section, ...]
     comparison: Comparison | None
     repeats: tuple[Repeat, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    made: tuple[Made, ...] = ()
 
 
 def build(results: Sequence[Sequence[Result]], repeats: Sequence[Repeat] = (), *, draws: int = 2000) -> Report:
@@ -68,12 +96,14 @@ def build(results: Sequence[Sequence[Result]], repeats: Sequence[Repeat] = (), *
                 mine,
             )
         )
+    of = tuple(made(row) for row in results)
     return Report(
         tuple(row[0].system for row in results),
         tuple(sections),
         comparison,
         tuple(repeats),
-        tuple(notes(comparison, sections)),
+        (*about_systems(of), *notes(comparison, sections)),
+        of,
     )
 
 
@@ -108,6 +138,16 @@ def plain(report: Report) -> dict[str, Any]:
         }
     return {
         "systems": list(report.systems),
+        "made": [
+            {
+                "system": m.system,
+                "about": dict(m.about),
+                "scored": list(m.scored),
+                "wrote": list(m.wrote),
+                "weak": m.weak,
+            }
+            for m in report.made
+        ],
         "tasks": [
             {
                 "task": s.task,

@@ -1,8 +1,8 @@
 """Two systems, right or wrong on the same items: only the items on which they differ say anything.
 
-McNemar 1947, Psychometrika 12, in its exact form: under equality each of them falls either way like a coin. The interval
-is Bonett and Price's (2012, J. Educational and Behavioral Statistics 37): an item is added to either side, so that it
-has a width where nothing differs, and covers where a bootstrap of few differing items does not.
+McNemar 1947, Psychometrika 12, in its exact form: under equality each of them falls either way like a coin. The
+interval is Bonett and Price's (2012, J. Educational and Behavioral Statistics 37): an item is added to either side, so
+that it has a width where nothing differs, and covers where a bootstrap of few differing items does not.
 """
 
 from __future__ import annotations

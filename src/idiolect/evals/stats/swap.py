@@ -74,7 +74,10 @@ def _share(far: int, total: int, units: int) -> float:
 
 
 def _by_group(gaps: Floats, groups: Sequence[object] | None) -> Floats:
-    return gaps if groups is None else np.bincount(_labels(len(gaps), groups), weights=gaps)
+    if groups is None:
+        return gaps
+    sums: Floats = np.bincount(_labels(len(gaps), groups), weights=gaps).astype(np.float64)
+    return sums
 
 
 def _labels(n: int, groups: Sequence[object] | None) -> NDArray[np.int64]:
