@@ -67,13 +67,14 @@ EXAMPLES = {
   idiolect eval embedded --tasks demo                     figures in a minute
   idiolect eval ./model.gguf --tasks arc,mmlu --data ~/bench --limit 500
   idiolect eval embedded --tasks mine.yaml --adapter runs/mine/adapter -o report
+  idiolect eval embedded --tasks harness:arc_local.yaml   a task of lm-eval's
   idiolect eval http://127.0.0.1:8017/v1 -t gsm8k -d ~/bench --price 0.15,0.60
   idiolect eval search:hybrid --tasks cranfield --data ~/ir""",
     "compare": """
   idiolect compare embedded q8=embedded,weights=q8_0 --tasks demo,sentiment
   idiolect compare base=./m tuned=./m,adapter=runs/me/adapter -t arc -d ~/bench
   idiolect compare words=search:bm25 both=search:hybrid -t cranfield -d ~/ir
-  idiolect compare plain=embedded notes=embedded,docs=notes -t mine.yaml""",
+  idiolect compare few=embedded,docs=notes,k=3 many=embedded,docs=notes,k=8 -t t.yaml""",
     "contamination": """
   idiolect contamination corpus/ test.jsonl               13 words of both
   idiolect contamination corpus/ test.jsonl --field question --json

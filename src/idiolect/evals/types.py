@@ -256,7 +256,10 @@ Kind = Literal["choose", "roll", "generate", "search"]
 
 @runtime_checkable
 class System(Protocol):
-    """Something that answers: a model on the engine, an adapter, a program, a server, a search."""
+    """Something that answers: a model on the engine, an adapter, a program, a server, a search.
+
+    It may have `about` (words for a report: weights, adapter), `by(request)` (who computes the reply, in which
+    numbers), `weak` (why its fingerprint may not tell two models apart), `load(requests)` and `prepare(task)`."""
 
     @property
     def name(self) -> str: ...

@@ -50,6 +50,7 @@ class Served:
     default_mode: str = "plain"
     why: str = ""
     created: float = field(default_factory=time.time)
+    fingerprint: Callable[[], str] = str  # changes with all that could change an answer; "": nobody knows (an upstream)
 
 
 class App:

@@ -40,6 +40,10 @@ class Front(nn.Module):
         """What the model computes for a batch [N, D] with the tokens before each of its segments."""
 
     @abstractmethod
+    def stem(self, run: Callable[[Batch], Tensor], model: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The tokens' keys and values [Hkv, P, Dh] in each layer; `run` is the model without them."""
+
+    @abstractmethod
     def pieces(self) -> dict[str, Tensor]:
         """As `Piece.pieces`."""
 

@@ -66,7 +66,10 @@ def test_every_form_says_the_same(report: Any, tmp_path: Path) -> None:
             assert section.hash in text and section.task in text
         for note in (*report.notes, *map(str, report.repeats)):
             assert note in text or note.replace("'", "&#39;").replace(">", "&gt;").replace("<", "&lt;") in text
-    assert "6 comparisons" in forms["terminal"]
+    assert "2 comparisons" in forms["terminal"]  # the others are too few to be tested
+    for text in forms.values():
+        assert "too few" in text and "text, b|" in text and "1 of 1 items differ, and a verdict needs 6" in text
+        assert "made: n = 24 items resolves differences of about" in text
     narrow = io.StringIO()
     terminal.show(report, Console(file=narrow, width=80, soft_wrap=True))
     table = narrow.getvalue().split("difference from")[0]
@@ -94,6 +97,8 @@ def test_json_is_whole_and_finite(report: Any, tmp_path: Path) -> None:
     one = data["tasks"][0]
     assert one["runs"][0]["figures"]["accuracy"]["n"] == 24
     assert one["differences"][0]["verdict"] in ("better", "worse", "not clear", "better?", "worse?")
+    few = data["tasks"][2]["differences"][0]
+    assert (few["verdict"], few["p"], few["p_holm"], few["differ"]) == ("too few", None, None, 1)
     assert data["tasks"][2]["runs"][0]["figures"]["perplexity"]["low"] is None  # one text has no interval
     assert (folder / "report.md").read_text().startswith("| task |")
 
@@ -122,3 +127,7 @@ def test_better_minds_the_direction() -> None:
         assert view.verdict(contrast, 0.2) == f"{want}?"  # one of many comparisons
     unclear = runs.Contrast("t", up, "s", "b", Estimate(0.1, -0.1, 0.3, 9), 1, 1, 0.5, 0.0, None)
     assert view.verdict(unclear) == "not clear"
+    few = runs.Contrast("t", up, "s", "b", Estimate(1.0, 0.2, 1.0, 5), 5, 0, float("nan"), 0.0, None, 5)
+    assert few.better is None and view.verdict(few) == "too few"
+    doubted = runs.Contrast("t", up, "s", "b", Estimate(0.2, 0.1, 0.3, 9), 6, 1, 0.07, 0.0, None, 7)
+    assert view.verdict(doubted) == "not clear"  # the interval alone is not enough

@@ -8,9 +8,10 @@ from pathlib import Path
 from idiolect import __version__
 from idiolect.core.files import atomic_write
 from idiolect.evals.report.markdown import markdown
+from idiolect.evals.report.notes import verdict
 from idiolect.evals.report.plots import figures
 from idiolect.evals.report.terminal import costs
-from idiolect.evals.report.view import Report, items, number, plain, verdict
+from idiolect.evals.report.view import Report, items, number, plain
 
 PAGE = Path(__file__).with_name("page.html")
 
@@ -19,11 +20,7 @@ def page(report: Report) -> str:
     """The HTML text. What models and data wrote is escaped."""
     import jinja2
 
-    adjusted = (
-        dict(zip([id(c) for c in report.comparison.headlines], report.comparison.adjusted.p))
-        if report.comparison
-        else {}
-    )
+    adjusted = dict(zip([id(c) for c in report.comparison.headlines], report.comparison.p)) if report.comparison else {}
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         PAGE.read_text("utf-8")
     )
@@ -33,7 +30,7 @@ def page(report: Report) -> str:
         version=__version__,
         number=number,
         verdict=lambda c: verdict(c, adjusted.get(id(c))),
-        p=lambda c: f"{adjusted[id(c)]:.3g}" if id(c) in adjusted else "",
+        p=lambda c: "" if adjusted.get(id(c)) is None else f"{adjusted[id(c)]:.3g}",
         plots=figures(report),
         items=items,
         costs=costs(report),

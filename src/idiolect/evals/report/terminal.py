@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from idiolect.evals.report.view import Report, heat, number, verdict
+from idiolect.evals.report.notes import verdict
+from idiolect.evals.report.view import Report, heat, number
 
 
 def show(report: Report, console: Any = None) -> None:
@@ -14,6 +15,8 @@ def show(report: Report, console: Any = None) -> None:
     from rich.table import Table
 
     console = console or Console(highlight=False, soft_wrap=True)
+    for one in report.made:
+        console.print(str(one), markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=None)
     table.add_column("task")
     table.add_column("metric")
@@ -48,7 +51,7 @@ def _differences(report: Report, Table: Any, box: Any) -> Any:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"difference from {report.systems[0]}, on the same items")
     for name in ("task", "metric", "system", "difference", "wins/losses", "p (Holm)", ""):
         table.add_column(name, justify="right" if name in ("difference", "wins/losses", "p (Holm)") else "left")
-    for one, p in zip(report.comparison.headlines, report.comparison.adjusted.p, strict=True):
+    for one, p in zip(report.comparison.headlines, report.comparison.p, strict=True):
         marks = {"better": "green", "worse": "red"}
         word = verdict(one, p)
         style = marks.get(word, "")
@@ -58,7 +61,7 @@ def _differences(report: Report, Table: Any, box: Any) -> Any:
             one.system,
             number(one.estimate, one.metric, sign=True),
             f"{one.wins}/{one.losses}" if one.wins or one.losses else "",
-            f"{p:.3g}",
+            "" if p is None else f"{p:.3g}",
             f"[{style}]{word}[/]" if style else word,
         )
     return table
