@@ -44,10 +44,10 @@ def _cross_entropy(
         tiles = ()
         for i in tl.static_range(TILES):
             v = at + i * BLOCK + lane
-            tiles = tiles + (tl.load(line + v, mask=v < vocabulary, other=float("-inf")),)
+            tiles = tiles + (tl.load(line + v, mask=v < vocabulary, other=float("-inf")),)  # type: ignore[assignment]
         high = top
         for i in tl.static_range(TILES):
-            x = tiles[i].to(tl.float32)
+            x = tiles[i].to(tl.float32)  # type: ignore[var-annotated]
             where = tl.where(x > high, at + i * BLOCK + lane, where)
             high = tl.maximum(high, x)
             if SMOOTH:
@@ -76,7 +76,7 @@ def _cross_entropy(
             tiles = ()
             for i in tl.static_range(TILES):
                 v = at + i * BLOCK + lane
-                tiles = tiles + (tl.load(line + v, mask=v < vocabulary, other=float("-inf")),)
+                tiles = tiles + (tl.load(line + v, mask=v < vocabulary, other=float("-inf")),)  # type: ignore[assignment]
             for i in tl.static_range(TILES):
                 v = at + i * BLOCK + lane
                 g = scale * tl.exp(tiles[i].to(tl.float32) - log_z)

@@ -94,7 +94,7 @@ class _Plan:
             for layout in (self.a, self.b, self.d):
                 found.cublasLtMatrixLayoutDestroy(layout)
 
-    def set(self, key: int, value: ctypes._SimpleCData) -> None:  # type: ignore[type-arg]
+    def set(self, key: int, value: ctypes._SimpleCData) -> None:
         size = c_size_t(ctypes.sizeof(value))
         _call("cublasLtMatmulDescSetAttribute", self.desc, c_int(key), byref(value), size)
 
