@@ -143,10 +143,15 @@ def ours(folder: Path, dtype: str, steps: int, micro: int, separate: bool) -> di
         precision="fp32" if dtype == "fp32" else "bf16",
         optimiser=train.OptimiserConfig(lr=2e-4, betas=(0.9, 0.999)),
         schedule=train.ScheduleConfig("constant"),
+        log_every=1,
     )
-    trainer = train.Trainer(model, LM(LMConfig(share=not separate)), Rows(), config)
+    figures: list[dict[str, float]] = []
+
+    def watch(record: train.Record) -> None:
+        figures.append(record.figures)
+
     begin = time.process_time()
-    figures = [trainer.step().figures for _ in range(steps + 1)]
+    train.fit(model, LM(LMConfig(share=not separate)), Rows(), config, watch=watch)
     work = sum(f["tokens"] for f in figures) / (time.process_time() - begin)
     timed = figures[1:] or figures
     speed = sum(f["tokens"] for f in timed) / sum(f["seconds"] for f in timed)

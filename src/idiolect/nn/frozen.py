@@ -24,9 +24,9 @@ def product(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
 
     bfloat16 on a CPU that has no units for it is multiplied as float32, which is as exact and, measured, 7 to 100
     times as fast."""
-    if x.dtype == w.dtype == torch.bfloat16 and x.device.type == "cpu" and x.ndim == 2 and x.shape[0] >= FEWEST:
-        if HAVE and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            return F.linear(x.float(), w.float(), None if bias is None else bias.float()).to(torch.bfloat16)
+    rounded = x.dtype == w.dtype == torch.bfloat16 and x.device.type == "cpu" and x.ndim == 2 and x.shape[0] >= FEWEST
+    if rounded and HAVE and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return F.linear(x.float(), w.float(), None if bias is None else bias.float()).to(torch.bfloat16)
     return F.linear(x, w, bias)
 
 

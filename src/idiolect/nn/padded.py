@@ -10,7 +10,7 @@ tokens after 24, 9 heads over 3 of width 64: 1.5 ms for both directions, the fus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
@@ -37,6 +37,22 @@ class Entries:
     mask: Tensor  # [E, n, 1, T] float32, 0 where a query sees a key, else -inf
     short: tuple[tuple[int, int], ...]  # (entry, queries that it has) of those that are not full
     trunks: tuple[tuple[int, int, int, int], ...]  # (first row, rows, first entry, end entry) of shared keys
+    indices: dict[tuple[int, int, bool], Tensor] = field(default_factory=dict)  # made from the above, once
+
+    def reads(self, kv: int, each: int, keys: bool) -> Tensor:
+        """Where the entries' rows [Hkv E (n or T)] lie among rows of `each` groups of heads, Hkv of which are ours."""
+        if (kv, each, keys) not in self.indices:
+            rows = self.keys if keys else self.queries
+            self.indices[kv, each, keys] = (rows * each + torch.arange(kv)[:, None]).view(-1)
+        return self.indices[kv, each, keys]
+
+    def writes(self, kv: int, keys: bool) -> Tensor:
+        """Where the rows [N Hkv] lie among the entries' rows [Hkv E (n or T)]."""
+        if (kv, 0, keys) not in self.indices:
+            count, n, total = self.sizes
+            rows, places = (self.key_of, count * total) if keys else (self.query_of, count * n)
+            self.indices[kv, 0, keys] = (rows[:, None] + torch.arange(kv) * places).view(-1)
+        return self.indices[kv, 0, keys]
 
 
 def worthwhile(q: Tensor) -> bool:
@@ -101,24 +117,23 @@ class Padded(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, layout: Entries, scale: float) -> Tensor:
         ctx.save_for_backward(q, k, v)
         ctx.layout, ctx.scale = layout, scale
-        kv, (count, n, _) = k.shape[1], layout.sizes
-        weights = _weights(_rows(q, layout.queries, kv, count), _rows(k, layout.keys, kv, count), layout, scale)
-        values = torch.bmm(weights, _rows(v, layout.keys, kv, count))
-        return _back(values, layout.query_of, kv, count * n).view(q.shape)
+        kv = k.shape[1]
+        weights = _weights(_rows(q, layout, kv, keys=False), _rows(k, layout, kv, keys=True), layout, scale)
+        return _back(torch.bmm(weights, _rows(v, layout, kv, keys=True)), layout, kv, keys=False).view(q.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         q, k, v = ctx.saved_tensors
         layout: Entries = ctx.layout
         kv, (count, n, _) = k.shape[1], layout.sizes
-        rows, keys, values = _rows(q, layout.queries, kv, count), *(_rows(x, layout.keys, kv, count) for x in (k, v))
+        rows, keys, values = _rows(q, layout, kv, keys=False), *(_rows(x, layout, kv, keys=True) for x in (k, v))
         weights = _weights(rows, keys, layout, ctx.scale)
-        g = _rows(grads[0], layout.queries, kv, count)
+        g = _rows(grads[0], layout, kv, keys=False)
         for entry, have in layout.short:
             g.view(kv, count, n, -1)[:, entry, have:].zero_()
         d = torch.ops.aten._softmax_backward_data(torch.bmm(g, values.transpose(1, 2)), weights, -1, weights.dtype)
         d.mul_(ctx.scale)
-        dq = _back(torch.bmm(d, keys), layout.query_of, kv, count * n).view(q.shape)
+        dq = _back(torch.bmm(d, keys), layout, kv, keys=False).view(q.shape)
         dk = _shared(torch.bmm(d.transpose(1, 2), rows), layout, kv)
         dv = _shared(torch.bmm(weights.transpose(1, 2), g), layout, kv)
         return dq, dk.view(k.shape), dv.view(v.shape), None, None
@@ -133,21 +148,29 @@ def _weights(rows: Tensor, keys: Tensor, layout: Entries, scale: float) -> Tenso
     return torch.softmax(scores, -1)
 
 
-def _rows(x: Tensor, index: Tensor, kv: int, count: int) -> Tensor:
-    """Rows of [N, Hkv G, Dh] into entries: [Hkv E, n G, Dh]."""
-    dim = x.shape[2]
-    return x.reshape(len(x), kv, -1).transpose(0, 1).index_select(1, index).view(kv * count, -1, dim)
+def _rows(x: Tensor, layout: Entries, kv: int, *, keys: bool) -> Tensor:
+    """Rows of [N, H, Dh] into entries, [Hkv E, n G, Dh] or [Hkv E, T, Dh]: one copy, also of a part of wider rows."""
+    n, heads, dim = x.shape
+    width = heads // kv * dim  # floats of the heads that share a key head
+    if x.stride()[1:] != (dim, 1) or x.stride(0) % width:
+        x = x.contiguous()
+    each = x.stride(0) // width  # such groups in a row of what x is a part of
+    flat = x.as_strided(((n - 1) * each + kv, width), (width, 1), x.storage_offset())
+    return flat.index_select(0, layout.reads(kv, each, keys)).view(kv * layout.sizes[0], -1, dim)
 
 
-def _back(x: Tensor, index: Tensor, kv: int, places: int) -> Tensor:
-    """Entries [Hkv E, ..., Dh] into rows [N, Hkv, G Dh]; `index` says at which of the places a row stands."""
-    return x.view(kv, places, -1).transpose(0, 1).index_select(0, index)
+def _back(x: Tensor, layout: Entries, kv: int, *, keys: bool) -> Tensor:
+    """Entries [Hkv E, ..., Dh] into rows [N, Hkv, G Dh]."""
+    index = layout.writes(kv, keys)
+    count, n, total = layout.sizes
+    flat = x.view(kv * count * (total if keys else n), -1)
+    return flat.index_select(0, index).view(len(index) // kv, kv, -1)
 
 
 def _shared(x: Tensor, layout: Entries, kv: int) -> Tensor:
     """Gradients of keys [Hkv E, T, Dh] into rows [N, Hkv, Dh], those of a trunk added up over its entries."""
     count, _, total = layout.sizes
-    rows = _back(x, layout.key_of, kv, count * total)
+    rows = _back(x, layout, kv, keys=True)
     for begin, size, first, end in layout.trunks:
         rows[begin : begin + size] = x.view(kv, count, total, -1)[:, first:end, :size].sum(1).transpose(0, 1)
     return rows

@@ -103,12 +103,12 @@ def _decode(q: Tensor, kv_heads: int, batch: Batch, layer: int, scale: float, wi
 
 def _stateless(q: Tensor, k: Tensor, v: Tensor, batch: Batch, scale: float, causal: bool, window: int | None) -> Tensor:
     """No cache: neighbours of equal length go together as one dense batch."""
-    if causal and worthwhile_padded(q):
+    found = runs(batch.bounds)
+    if len(found) > 1 and causal and worthwhile_padded(q):
         layout = entries(shapes_of(batch.bounds), window)
         if layout is not None:
             return padded(q, k, v, layout, scale)
     heads, kv_heads, dim = q.shape[1], k.shape[1], q.shape[2]
-    found = runs(batch.bounds)
     if len(found) > 1 and flash_knows(q):
         return flash(q, k, v, batch, scale, causal, window)
     sizes = [end - begin for begin, end, _ in found]

@@ -118,11 +118,11 @@ def _apart(
 ) -> Tensor:
     """One segment [n, H, Dh] whose branches share little: each reads the trunk's keys and its own."""
     sizes = [size for size in (trunk, *branches) if size]
-    own = list(zip(*(x.transpose(0, 1).split(sizes, 1) for x in (q, k, v)), strict=True))
+    rows, own_keys, own_values = (x.transpose(0, 1).split(sizes, 1) for x in (q, k, v))
     outputs = []
-    for i, (queries, keys, values) in enumerate(own):
-        if i and trunk:
-            keys, values = torch.cat((own[0][1], keys), 1), torch.cat((own[0][2], values), 1)
+    for i, queries in enumerate(rows):
+        seen = [0, i] if i and trunk else [i]
+        keys, values = (torch.cat([x[j] for j in seen], 1) for x in (own_keys, own_values))
         n, total = queries.shape[1], keys.shape[1]
         square = n == total and window is None
         out = F.scaled_dot_product_attention(

@@ -17,17 +17,19 @@ from torch import Tensor
 
 from idiolect.cuda.available import missing
 
-CHUNK_FLOATS = 1 << 24  # logits in a chunk: 64 MB in float32
+CHUNK_FLOATS = 1 << 24  # logits in a chunk: 64 MB in float32; each gives a gradient as large as the head
+FROZEN_FLOATS = 3 << 21  # of a head that does not learn: 25 MB, which stay in the cache, and which glibc can reuse
 GPU_FLOATS = 1 << 30  # on a GPU, where a product of few rows leaves most of it idle: 2 GB in bfloat16
 GPU_ROWS = 1024  # a chunk there is a multiple of
 FEWEST = 64  # rows; smaller products waste the head's pass through memory
 
 
-def chunk_rows(vocab: int, device: torch.device | None = None) -> int:
-    """Rows of a chunk for a vocabulary: `CHUNK_FLOATS` logits, but not so few that the product is slow."""
+def chunk_rows(vocab: int, device: torch.device | None = None, *, learns: bool = True) -> int:
+    """Rows of a chunk for a vocabulary: `CHUNK_FLOATS` logits, but not so few that the product is slow. `learns`:
+    whether the head does."""
     if device is not None and device.type == "cuda":
         return max(GPU_ROWS, GPU_FLOATS // vocab // GPU_ROWS * GPU_ROWS)
-    return max(FEWEST, CHUNK_FLOATS // vocab)
+    return max(FEWEST, (CHUNK_FLOATS if learns else FROZEN_FLOATS) // vocab)
 
 
 @dataclass(slots=True)
@@ -123,8 +125,8 @@ class _Chunked(torch.autograd.Function):
 def _rows(
     logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float, z_loss: float, gradient: bool
 ) -> tuple[Scores, Tensor, Tensor | None]:
-    """Logits [c, V] of a chunk -> its rows' scores, its weighted sum, and the gradient of the sum [c, V] (on a GPU
-    written over the logits, which nobody needs again)."""
+    """Logits [c, V] of a chunk -> its rows' scores, its weighted sum, and the gradient of the sum [c, V] (in float32
+    and on a GPU written over the logits, which nobody needs again)."""
     if logits.is_cuda and not missing(logits.device):
         from idiolect.cuda.cross_entropy import cross_entropy as fused
 
@@ -136,7 +138,7 @@ def _rows(
     index = targets[:, None]
     wanted = x.gather(1, index).squeeze(1)
     mean = x.mean(-1) if smoothing else None
-    p = (x - highest[:, None]).exp_()
+    p = x.sub_(highest[:, None]).exp_()
     sums = p.sum(-1)
     log_z = highest + sums.log()
     nll = log_z - wanted

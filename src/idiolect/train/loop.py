@@ -21,7 +21,7 @@ from idiolect.core.errors import BadInput
 from idiolect.core.rng import Streams
 from idiolect.data.batch import TrainBatch
 from idiolect.models.base import Model
-from idiolect.train import checkpoint
+from idiolect.train import checkpoint, heap
 from idiolect.train.checkpoint import Progress
 from idiolect.train.config import TrainConfig
 from idiolect.train.diverged import check
@@ -88,6 +88,7 @@ class Trainer:
             self.restore()
         outcome = Outcome(self.progress, self.total)
         with ExitStack() as stack:
+            stack.enter_context(heap.kept())
             stack.callback(self.weights.close)
             stack.enter_context(checkpointed(self.model, self.config.checkpointing))
             stack.enter_context(torch.random.fork_rng())

@@ -23,6 +23,7 @@ from idiolect.core.plan.parameters import TARGETS
 from idiolect.core.plan.shape import Shape
 
 CHUNK = 1 << 24  # logits of one chunk of the cross-entropy (`train.cross_entropy`)
+FROZEN = 3 << 21  # the same where the head does not learn
 FEWEST = 64  # rows of a chunk
 SHORT = 128  # tokens; of segments up to it in float32, a CPU makes the attention weights again (`nn.padded`)
 
@@ -60,11 +61,11 @@ def kept(s: Shape, tokens: int, each: int, *, full: bool, checkpointing: bool = 
     return Line("activations", how, value, "bytes")
 
 
-def chunk(s: Shape, tokens: int, each: int) -> Line:
-    """Cross-entropy in chunks: a chunk's logits, their float32 probabilities (which become the gradient), and in two
-    bytes a float32 copy of the logits and the gradient rounded."""
-    rows = min(tokens, max(FEWEST, CHUNK // s.vocab))
-    width = 8 if each == 4 else 12
+def chunk(s: Shape, tokens: int, each: int, *, learns: bool) -> Line:
+    """Cross-entropy in chunks: a chunk's logits, which become probabilities and then the gradient; in two bytes a
+    float32 copy of the logits does, and the gradient is rounded. `learns`: whether the head does."""
+    rows = min(tokens, max(FEWEST, (CHUNK if learns else FROZEN) // s.vocab))
+    width = 4 if each == 4 else 8
     return Line("logits of a chunk", f"{rows} x {s.vocab} x {width}", rows * s.vocab * width, "bytes")
 
 

@@ -134,7 +134,7 @@ def step_memory(s: Shape, how: Training, count: int) -> list[Section]:
     forward = [activations.kept(s, how.micro, each, full=full, checkpointing=how.checkpointing, **which)]
     backward = [gradients]
     if s.head:
-        forward.append(activations.chunk(s, how.micro, each))
+        forward.append(activations.chunk(s, how.micro, each, learns=full))
     if full and s.head:  # the head's share is taken chunk by chunk, and waits for that of the embedding
         table = s.vocab * s.dim * each
         forward.append(Line("gradient of the head, twice", f"2 x {s.vocab} x {s.dim} x {each}", 2 * table, "bytes"))
@@ -152,7 +152,7 @@ def step_memory(s: Shape, how: Training, count: int) -> list[Section]:
     plain = activations.whole(s, how.micro, each)
     extra = (
         [Section("without chunks", (plain,))]
-        if s.head and plain.value > activations.chunk(s, how.micro, each).value
+        if s.head and plain.value > activations.chunk(s, how.micro, each, learns=full).value
         else []
     )
     return [held, *moments, summed("memory of a training step", need), *extra]

@@ -58,16 +58,17 @@ class LM:
         hidden, targets, weights, weight = model.hidden(batch.batch), batch.targets, batch.weights, known.weight
         if known.rows is not None:
             hidden, targets, weights = hidden[known.rows], targets[known.rows], weights[known.rows]
-        o = self.options
+        o, parameters = self.options, head_parameters(model)
+        rows = o.rows or chunk_rows(model.config.vocab, hidden.device, learns=bool(parameters))
         total, scores = cross_entropy(
             hidden,
             targets,
             weights,
             model.logits,
-            head_parameters(model),
+            parameters,
             smoothing=o.label_smoothing,
             z_loss=o.z_loss,
-            rows=o.rows or chunk_rows(model.config.vocab, hidden.device),
+            rows=rows,
         )
         nll = (scores.nll * weights).sum()
         metrics = {
