@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import secrets
@@ -17,13 +18,12 @@ from idiolect.core.call import Cancel, FinishReason, Sampling, TokenInfo
 from idiolect.core.errors import BadInput, ContextOverflow, IdiolectError, Overloaded
 from idiolect.core.rng import Streams
 from idiolect.engine.adapters import Adapters, Served
-from idiolect.engine.choosing import likely_of, row
 from idiolect.engine.config import EngineConfig
-from idiolect.engine.load import Meter, cost_of
+from idiolect.engine.load import Load, Meter, cost_of
 from idiolect.engine.metrics import EngineStats
 from idiolect.engine.pages import Pages
 from idiolect.engine.runner import Step, choose
-from idiolect.engine.sampling import Likely, logprobs, sample
+from idiolect.engine.sampling import Likely, logprobs
 from idiolect.engine.scheduler import Scheduler, Work
 from idiolect.engine.sequence import Output, Scored, Sequence, Sink
 from idiolect.engine.visible import VisibleText
@@ -32,6 +32,10 @@ from idiolect.models.base import CausalModel
 from idiolect.tune import Adapter
 
 log = logging.getLogger(__name__)
+Shown = tuple[str, tuple[TokenInfo, ...]]  # visible text and the tokens behind it
+# A sequence, why it ended (None: it did not), what it shows, or the token that says so, with what is known of it, and
+# whether it ends the turn.
+News = tuple[Sequence, FinishReason | None, Shown | None, int, Likely | None, bool]
 
 
 class Core:
@@ -67,7 +71,9 @@ class Core:
         self._words = Words(self.tokenizer)
         self._tidy = True  # False: some sequence was told to stop since the last look
         self._busy = False  # inside a step, where nothing may be taken away
-        self._pending: list[Output] = []  # news since the last step
+        self._due: deque[News] = deque()  # what steps chose and nobody was told yet
+        self._counted: tuple[list[Work], Load] | None = None  # the last step, until it is accounted for
+        self._pending: list[Output] = []  # told since the last `step`
         self._retired: list[Served] = []  # adapters that were removed and are still in use
         for name, folder in (adapters or {}).items():
             self.add_adapter(name, folder)
@@ -192,6 +198,7 @@ class Core:
             try:
                 if not self._busy:
                     self._tidy_up()
+                    self._tell()
             finally:
                 self._lock.release()
         self._wake()
@@ -209,34 +216,46 @@ class Core:
     @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits."""
-        return not self._inbox and self._scheduler.idle
+        return not self._inbox and self._scheduler.idle and not self._due
 
     def step(self) -> list[Output]:
         """Run one packed batch and return the news. An exception of the model ends the sequences of that batch with
         an error output; the engine goes on."""
         with self._lock:
-            self._tidy_up()
-            self._busy = True
-            work: list[Work] = []
-            begin = time.perf_counter()
-            try:
-                work = self._scheduler.plan()
-                if work:
-                    with torch.inference_mode():
-                        self._run(work, begin)
-            except Exception as error:
-                log.exception("a step of %d sequences failed", len(work))
-                self._fail([w.seq for w in work] or list(self._scheduler.everyone()), error)
-            finally:
-                self._busy = False
-            if work:
-                self._stats.steps += 1
-                self._stats.step_seconds += time.perf_counter() - begin
-            self._tidy_up()
-            if self._retired:
-                self._retire()
+            self._compute()
+            self._tell()
             outputs, self._pending = self._pending, []
             return outputs
+
+    def _advance(self) -> None:
+        """A step of a loop that does not stop before all is done: what it chose is told while the next one computes."""
+        with self._lock:
+            self._compute()
+            self._pending.clear()
+
+    def _compute(self) -> None:
+        self._tidy_up()
+        self._busy = True
+        work: list[Work] = []
+        begin = time.perf_counter()
+        try:
+            work = self._scheduler.plan()
+            if work:
+                self._run(work, begin)
+        except Exception as error:
+            log.exception("a step of %d sequences failed", len(work))
+            self._fail([w.seq for w in work] or list(self._scheduler.everyone()), error)
+        finally:
+            self._busy = False
+        if work:
+            self._stats.steps += 1
+            self._stats.step_seconds += time.perf_counter() - begin
+        if not self._tidy:
+            self._tidy_up()
+        if self._retired:
+            self._retire()
+        if not work or self._scheduler.idle:  # no next step to hide behind
+            self._tell()
 
     def run_until_idle(self) -> list[Output]:
         """Step until nothing is left, and return everything that came out."""
@@ -256,8 +275,8 @@ class Core:
             for seq in self._scheduler.everyone():
                 if seq.wants_stop:
                     self._stats.cancelled += 1
-                    text, tokens = seq.visible.flush() if seq.visible is not None else ("", ())
-                    self._finish(seq, "cancelled", text, tokens)
+                    self._tell()  # what it holds back comes after what it has chosen
+                    self._finish(seq, "cancelled", seq.visible.flush() if seq.visible is not None else ("", ()))
 
     def _run(self, work: list[Work], begin: float) -> None:
         for item in work:
@@ -265,33 +284,33 @@ class Core:
                 item.seq.started_at = begin
                 item.seq.metrics.queue = begin - item.seq.submitted_at
         step = self._runner.run(work)
-        if step.logits is not None:
-            chosen = sample(step.logits, [row(seq, step.logits) for seq in step.choosing])
-            likely = likely_of(step, chosen)
-            picked = chosen.tolist()
-        else:
-            picked, likely = [], {}
+        self._tell()  # the step before, while this one computes
+        picked, likely = step.choose()
         self._score(step)
         now = time.perf_counter()
-        self._meter.step(self._stats, work, len(picked), now - begin)
-        for item in work:
-            completes = item.completes
-            self._account(item, now - begin)
-            self._scheduler.computed(item.seq, completes)
-        for seq, token in zip(step.choosing, picked, strict=True):
-            self._accept(seq, token, likely.get(seq.id), now)
+        self._account(work, Load(chosen=len(picked), seconds=now - begin))
+        for seq, token, known in zip(step.choosing, picked, likely, strict=True):
+            self._accept(seq, token, known, now)
         for item in work:
             if item.seq.lane == "score" and item.seq.todo == 0:
-                self._finish(item.seq, "stop", "", tuple(item.seq.infos))
+                self._finish(item.seq, "stop", ("", tuple(item.seq.infos)))
 
-    def _account(self, item: Work, seconds: float) -> None:
-        seq = item.seq
-        if seq.decoding:
-            seq.metrics.decode += seconds
-        else:
-            seq.metrics.prefill += seconds
-            self._stats.tokens_prefilled += item.count
-        seq.computed += item.count
+    def _account(self, work: list[Work], load: Load) -> None:
+        """Advance the sequences. Prompts are named for others at once; the rest waits for `_tell`."""
+        seconds = load.seconds
+        for item in work:
+            seq, count = item.seq, item.count
+            before, length = seq.computed, len(seq.tokens)
+            load.add(before, count)
+            seq.computed = before + count
+            if length > seq.prompt and before + 1 == length:
+                seq.metrics.decode += seconds
+            else:
+                seq.metrics.prefill += seconds
+                load.prompt += count
+                self._stats.tokens_prefilled += count
+                self._scheduler.computed(seq, seq.todo == 0)
+        self._counted = work, load
 
     def _score(self, step: Step) -> None:
         for rows, logits in step.scores():
@@ -305,9 +324,8 @@ class Core:
     # ---------------------------------------------------------------------------------------------- tokens
 
     def _accept(self, seq: Sequence, token: int, likely: Likely | None, now: float) -> None:
-        """Append a chosen token and say what became visible."""
+        """Append a chosen token, and find out whether it is the last one. Its text is only needed now if it could be."""
         seq.tokens.append(token)
-        self._stats.tokens_generated += 1
         if seq.counts is not None and seq.seen is not None:
             seq.counts[token] += 1
             seq.seen[token] = True
@@ -316,20 +334,48 @@ class Core:
         else:
             seq.metrics.itl.append(now - seq.last_token_at)
         seq.last_token_at = now
-        ends = token in seq.sampling.stop_ids or (not seq.sampling.ignore_eos and token in self.tokenizer.eos_ids)
+        how = seq.sampling
+        ends = token in how.stop_ids or (not how.ignore_eos and token in self.tokenizer.eos_ids)
         full = seq.generated >= seq.limit
-        assert seq.visible is not None
-        text, tokens = seq.visible.push(self._words.info(token, likely, silent=ends), silent=ends, last=ends or full)
-        if ends or seq.visible.stopped:
-            self._finish(seq, "stop", text, tokens)
+        shown = self._show(seq, token, likely, ends, ends or full) if how.stop else None
+        if ends or (how.stop and seq.visible is not None and seq.visible.stopped):
+            self._finish(seq, "stop", shown, token, likely, ends)
         elif full:
-            self._finish(seq, "length", text, tokens)
+            self._finish(seq, "length", shown, token, likely)
         else:
-            self._deliver(Output(seq.id, text, tokens, None, seq.usage(), seq.metrics, None, seq.n_index), seq)
+            self._due.append((seq, None, shown, token, likely, False))
+
+    def _show(self, seq: Sequence, token: int, likely: Likely | None, ends: bool, last: bool) -> Shown:
+        """What becomes visible with a token."""
+        assert seq.visible is not None
+        return seq.visible.push(self._words.info(token, likely, silent=ends), silent=ends, last=last)
+
+    def _tell(self) -> None:
+        """Catch up with the last step: count it, name its pages, and tell everybody what it chose."""
+        if self._counted is not None:
+            (work, load), self._counted = self._counted, None
+            self._meter.step(self._stats, load)
+            self._stats.tokens_generated += load.chosen
+            for item in work:
+                self._scheduler.computed(item.seq, False)
+        while self._due:
+            seq, finish, shown, token, likely, ends = self._due.popleft()
+            if shown is None:
+                shown = self._show(seq, token, likely, ends, finish is not None)
+            self._deliver(Output(seq.id, *shown, finish, seq.usage(), seq.metrics, None, seq.n_index), seq)
 
     # ----------------------------------------------------------------------------------------- going out
 
-    def _finish(self, seq: Sequence, reason: FinishReason, text: str, tokens: tuple[TokenInfo, ...]) -> None:
+    def _finish(
+        self,
+        seq: Sequence,
+        reason: FinishReason,
+        shown: Shown | None,
+        token: int = 0,
+        likely: Likely | None = None,
+        ends: bool = False,
+    ) -> None:
+        """A sequence leaves; its last news (`shown`, or what `token` shows) are due."""
         self._scheduler.remove(seq, keep=seq.lane == "generate" or seq.cached == 0)
         seq.finish = reason
         seq.metrics.total = time.perf_counter() - seq.submitted_at
@@ -337,9 +383,11 @@ class Core:
             self._stats.finished += 1
         self._stats.tokens_cached += seq.cached
         self._stats.observe(seq.metrics, reason != "cancelled")
-        self._deliver(Output(seq.id, text, tokens, reason, seq.usage(), seq.metrics, None, seq.n_index), seq)
+        self._due.append((seq, reason, shown, token, likely, ends))
 
     def _fail(self, seqs: list[Sequence], error: Exception) -> None:
+        with contextlib.suppress(Exception):  # a reader that fails is why we are here, maybe
+            self._tell()
         for seq in seqs:
             if seq.done:
                 continue

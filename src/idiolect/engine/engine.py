@@ -64,6 +64,7 @@ class Engine(Core):
                 seq.cancelled = True
             self._tidy = False
             self._tidy_up()
+            self._tell()
             self.forget()
 
     def __enter__(self) -> Engine:
@@ -82,7 +83,7 @@ class Engine(Core):
 
     def _loop(self) -> None:
         while not self._closing:
-            self.step()
+            self._advance()
             with self._news:
                 if self.idle and self._tidy and not self._closing:
                     self._news.wait()
@@ -145,7 +146,7 @@ class Engine(Core):
         try:
             while waiting:
                 if not self.started and inbox.empty():
-                    self.step()
+                    self._advance()
                     continue
                 output = inbox.get()
                 if output.error is not None:
