@@ -100,7 +100,7 @@ class HFTokenizer:
         configuration has the last word on bos and eos, the text says so itself."""
         spec = self._spec
         if (self.prefix, self.suffix) != self._file_frame:
-            sides = [[(self._backend.id_to_token(i), i) for i in side] for side in (self.prefix, self.suffix)]
+            sides = [[(str(self._backend.id_to_token(i)), i) for i in side] for side in (self.prefix, self.suffix)]
             spec = {**spec, "post_processor": framing(spec.get("post_processor"), *sides)}
         return json.dumps(spec, ensure_ascii=False)
 
