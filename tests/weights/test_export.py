@@ -181,10 +181,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
+    from idiolect import tune
+
     model = make("llama", tmp_path / "m")
+    mounted = tune.attach(make("llama", tmp_path / "n"), tune.TuneConfig("lora", ("all",), rank=32))
     for call in (
         lambda: weights.export_gguf(model, small_disk / "m.gguf"),
         lambda: weights.export_hf(model, small_disk / "d"),
+        lambda: mounted.save(small_disk / "a"),
     ):
         with pytest.raises(Unavailable, match="no room left"):
             call()

@@ -39,7 +39,8 @@ def to_gguf(tokenizer: HFTokenizer, rows: int) -> tuple[dict[str, Any], list[str
     """The metadata by full key, and notes on what GGUF cannot say. `rows` is the height of the token table: ids beyond
     the vocabulary are filled with unused tokens. Raises `BadInput` for a tokenizer that GGUF has no way to name."""
     spec = json.loads(tokenizer.to_json())
-    model, notes = spec["model"], []
+    model = spec["model"]
+    notes: list[str] = []
     if len(tokenizer) > rows:
         raise BadInput(f"the tokenizer has {len(tokenizer)} tokens, the model {rows} rows", hint="they do not fit")
     if model.get("type") == "WordPiece":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,25 @@ def framed(frame: tuple[int, ...], token: int | None, wanted: Any, *, front: boo
     if not wanted:
         return tuple(i for i in frame if i != token)
     return (token, *frame) if front else (*frame, token)
+
+
+def framing(found: Any, before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """The post-processor that puts these tokens (text, id) around a text, in place of the file's own; byte-level steps,
+    which only move offsets, stay."""
+
+    def part(sequence: str, kind: int) -> list[dict[str, Any]]:
+        specials = [[{"SpecialToken": {"id": text, "type_id": kind}} for text, _ in side] for side in (before, after)]
+        return [*specials[0], {"Sequence": {"id": sequence, "type_id": kind}}, *specials[1]]
+
+    own = {
+        "type": "TemplateProcessing",
+        "single": part("A", 0),
+        "pair": part("A", 0) + part("B", 1),
+        "special_tokens": {text: {"id": text, "ids": [i], "tokens": [text]} for text, i in (*before, *after)},
+    }
+    steps = [found, *((found or {}).get("processors") or ())]
+    kept = [step for step in steps if isinstance(step, Mapping) and step.get("type") == "ByteLevel"]
+    return {"type": "Sequence", "processors": [*kept, own]} if kept else own
 
 
 def without_prefix(step: Any) -> Any:

@@ -53,4 +53,4 @@ def history(record: Mapping[str, Any]) -> tuple[Message, ...]:
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(said, str) for said in pair) for pair in pairs
     ):
         raise BadInput("'history' is no list of pairs of texts", hint='write [["question", "answer"], ...]')
-    return tuple(Message(role, said) for pair in pairs for role, said in zip(("user", "assistant"), pair, strict=True))
+    return tuple(turn for asked, said in pairs for turn in (Message("user", asked), Message("assistant", said)))
