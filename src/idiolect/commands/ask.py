@@ -187,7 +187,7 @@ async def _rest(app: App) -> None:
     library = app.library
     if library is None or not library.missing:
         return
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() and sys.stdout.isatty()):  # a script waits for the end
         show.say(f"note: `idiolect index {library.folder}` makes the other vectors")
         return
     show.say("making the other vectors for the next questions; Ctrl-C ends, and what is done stays")
