@@ -36,11 +36,12 @@ def test_nothing_finds_a_compiler_and_everything_else_is_there(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_questions_are_answered(tmp_path: Path) -> None:
-    (tmp_path / "rent.md").write_text("# Lease\n\nThe tenant pays a rent of 900 euros on the first of each month.\n")
-    done = hidden(
-        tmp_path / "home", "-m", "idiolect", "ask", "How much is the rent?", "--docs", str(tmp_path), "--json"
-    )
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "rent.md").write_text("# Lease\n\nThe tenant pays a rent of 900 euros on the first of each month.\n")
+    argv = ["-m", "idiolect", "ask", "How much is the rent?", "--docs", str(docs), "--json"]
+    done = hidden(tmp_path / "machine", *argv)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert "900 euros" in report["answer"] and report["citations"][0]["document"] == "rent.md"
-    assert not list((tmp_path / "home").rglob("*.so"))
+    assert not list((tmp_path / "machine" / "home").rglob("*.so"))

@@ -13,7 +13,7 @@ from cyclopts import Parameter, validators
 
 from idiolect.commands import show
 from idiolect.commands.settings import Json, Options, check_folder, configure
-from idiolect.core.call import Call, Citation, Cited, Completion, Ctx, Delta, Message, Note
+from idiolect.core.call import Call, Citation, Cited, Completion, Ctx, Delta, Message, Note, Sampling
 from idiolect.core.errors import BadInput, IdiolectError
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ class Manner:
     length: int | None = None
     expertise: int | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)  # fields of Sampling; None: the model's own
+
+    def __post_init__(self) -> None:
+        self.over(Sampling())  # a value out of range shows before a model is loaded
+
+    def over(self, base: Sampling) -> Sampling:
+        return replace(base, **{name: value for name, value in self.sampling.items() if value is not None})
 
     def options(self) -> dict[str, Any]:
         given = {"mode": self.mode, "length": self.length, "expertise": self.expertise}
@@ -181,7 +187,7 @@ async def _rest(app: App) -> None:
     library = app.library
     if library is None or not library.missing:
         return
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() and sys.stdout.isatty()):  # a script waits for the end
         show.say(f"note: `idiolect index {library.folder}` makes the other vectors")
         return
     show.say("making the other vectors for the next questions; Ctrl-C ends, and what is done stays")
@@ -195,11 +201,10 @@ async def _rest(app: App) -> None:
 
 def _call(app: App, said: Sequence[Message], manner: Manner) -> Call:
     served = app.find(app.model_id)
-    sampling = replace(served.sampling, **{name: value for name, value in manner.sampling.items() if value is not None})
     options = manner.options()
     if served.kind != "rag" and options:
         raise BadInput(f"--{next(iter(options))} is for answers from documents", hint="give a folder with --docs")
-    return Call(served.id, tuple(said), sampling=sampling, options=options)
+    return Call(served.id, tuple(said), sampling=manner.over(served.sampling), options=options)
 
 
 async def _answer(app: App, call: Call, ctx: Ctx, *, quiet: bool) -> Completion:

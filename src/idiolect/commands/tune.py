@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from idiolect.commands import show
 from idiolect.commands.settings import Flag, Json
@@ -33,7 +33,7 @@ def tune(
     epochs: float | None = None,
     steps: int | None = None,
     lr: float | None = None,
-    batch: int = 8,
+    batch: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 8,
     context: int = 512,
     holdout: float = 0.1,
     seed: int = 0,
