@@ -73,6 +73,17 @@ def test_what_failed_is_asked_again(tmp_path: Path, store: Store) -> None:
     assert (second.asked, len(second.failed)) == (5, 0)
 
 
+def test_fresh_asks_again_and_the_newest_answer_is_kept(tmp_path: Path, store: Store) -> None:
+    """A server that has another model now: --fresh asks it, and later runs take what it said."""
+    task, old, new = choice_task(tmp_path), Known(seed=1), Known(seed=2)
+    new.fingerprint = old.fingerprint  # as of a server that does not tell
+    before = runs.run(old, task, store)
+    assert rows(runs.run(new, task, store)) == rows(before) and not new.asked
+    after = runs.run(new, task, store, fresh=True)
+    assert (after.asked, after.cached, len(new.asked)) == (24, 0, 24) and rows(after) != rows(before)
+    assert rows(runs.run(old, task, store)) == rows(after) and len(old.asked) == 24
+
+
 def test_nothing_answered_is_one_clear_error(tmp_path: Path, store: Store) -> None:
     with pytest.raises(BadInput, match="out of order"):
         runs.summarise(runs.run(Known(broken=99), choice_task(tmp_path), store))
