@@ -219,12 +219,19 @@ def test_repeatability(tmp_path: Path, store: Store) -> None:
     assert other.changed > 0 and "24 items were graded differently" in str(other)
 
 
+def test_items_of_one_name_are_refused(tmp_path: Path, store: Store) -> None:
+    """They would be one item in every comparison."""
+    with pytest.raises(BadInput, match="several items are called 'same'"):
+        runs.run(Known(), choice_task(tmp_path, id="same"), store)
+
+
 def test_cost() -> None:
     from idiolect.core.call import Usage
 
     assert Price.parse("0.5,2").of(Usage(1_000_000, 250_000)) == pytest.approx(1.0)
-    with pytest.raises(BadInput, match="READ,WRITTEN"):
-        Price.parse("3")
+    for wrong in ("3", "-1,2", "a,b", "nan,1"):
+        with pytest.raises(BadInput, match="READ,WRITTEN"):
+            Price.parse(wrong)
 
 
 def test_a_figure_that_is_no_mean_has_an_interval(tmp_path: Path, store: Store) -> None:

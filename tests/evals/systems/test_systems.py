@@ -100,6 +100,14 @@ def test_spaces_at_the_end_of_a_context_belong_to_the_option(local: LocalSystem)
     assert one.tokens == two.tokens  # type: ignore[union-attr]
 
 
+def test_a_text_s_size_is_that_of_its_scored_part(local: LocalSystem) -> None:
+    """The first token has nothing before it: its bytes are nobody's bits, or a longer first token would look better."""
+    (one,) = answers(local, [Roll("é is a letter")])
+    assert (one.tokens, one.bytes, one.chars) == (13, 13, 13)  # type: ignore[union-attr]  # half of é is the first token
+    (two,) = answers(local, [Roll("e is a letter")])
+    assert (two.tokens, two.bytes, two.chars) == (12, 12, 12)  # type: ignore[union-attr]
+
+
 def test_what_one_request_cannot_have_is_its_own_failure(local: LocalSystem) -> None:
     chat = Choose((Message("user", "hi"),), ("a", "b"))
     empty, good = Choose("x", ("", "b")), Choose("x", ("a", "b"))
