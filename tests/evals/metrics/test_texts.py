@@ -63,6 +63,16 @@ def test_exact_match_forgives_what_squad_forgives(said: str, wanted: Any, score:
     assert exact_match(said, wanted) == score
 
 
+def test_exact_match_and_f1_equal_transformers_squad_metrics() -> None:
+    squad = pytest.importorskip("transformers.data.metrics.squad_metrics")
+    texts = [*SAID, *WANTED, "The 3 cats.", "3 cats", "an apple; a day", "Apple day", "U.S.A.", "usa", "naïve Café"]
+    for said in texts:
+        assert normalise(said) == squad.normalize_answer(said)
+        for wanted in texts:
+            assert exact_match(said, wanted) == squad.compute_exact(wanted, said), (said, wanted)
+            assert token_f1(said, wanted) == pytest.approx(squad.compute_f1(wanted, said)), (said, wanted)
+
+
 @given(st.text(max_size=40))
 def test_normalising_twice_changes_nothing_more(text: str) -> None:
     once = normalise(text)

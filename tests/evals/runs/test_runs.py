@@ -197,6 +197,8 @@ def test_groups_widen_the_interval(tmp_path: Path, store: Store) -> None:
     grouped = runs.summarise(runs.run(Known(), together, store)).headline
     assert grouped.value == plain.value
     assert grouped.error == pytest.approx(2 * plain.error, rel=0.25)
+    alone = choice_task(tmp_path, n=120, prompt="question {{ index // 4 }}", target="1", group="{{ index }}")
+    assert runs.summarise(runs.run(Known(), alone, store)).headline == plain  # groups of one are no groups
 
 
 def test_many_comparisons_are_warned_of_and_unclear_ones_advised(tmp_path: Path, store: Store) -> None:

@@ -93,6 +93,8 @@ def columns(rows: Sequence[Graded]) -> dict[str, Floats]:
 def groups(rows: Sequence[Graded]) -> list[object] | None:
     """Which items belong together; None where each stands alone."""
     found = [row.item.meta.get("group") for row in rows]
+    if len(set(found) - {None}) + found.count(None) == len(found):  # groups of one
+        return None
     return [g if g is not None else f"#{i}" for i, g in enumerate(found)] if any(g is not None for g in found) else None
 
 
