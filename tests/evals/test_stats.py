@@ -99,6 +99,13 @@ def test_wilson_solves_its_equation(of: tuple[int, int]) -> None:
             assert abs(right / n - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / n), rel=1e-4, abs=1e-9)
 
 
+@pytest.mark.parametrize(("right", "n"), [(0, 20), (3, 7), (20, 20), (412, 500)])
+def test_wilson_equals_scipy_s(right: int, n: int) -> None:
+    theirs = pytest.importorskip("scipy.stats").binomtest(right, n).proportion_ci(method="wilson")
+    found = wilson(right, n)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
 def test_pairs_see_what_separate_samples_cannot() -> None:
     rng = np.random.default_rng(7)
     hard = rng.random(300)

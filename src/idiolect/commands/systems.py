@@ -142,8 +142,7 @@ async def _over_documents(spec: Spec) -> AsyncIterator[System]:
     v = spec.values
     if v.get("mode", "auto") not in MODES:
         raise BadInput(f"there is no mode {v['mode']!r}", hint=did_you_mean(v["mode"], MODES))
-    if not await asyncio.to_thread(Path(v["docs"]).expanduser().is_dir):
-        raise BadInput(f"there is no folder {v['docs']}", hint="docs=DIR names the folder to answer from")
+    _folder(v["docs"])
     changes: dict[str, Any] = {key: v[key] for key in ("device", "dtype", "encoder") if key in v}
     if spec.source != "embedded":
         changes["model"] = spec.source
@@ -174,6 +173,11 @@ async def _over_documents(spec: Spec) -> AsyncIterator[System]:
             )
         finally:
             await app.close()
+
+
+def _folder(name: str) -> None:
+    if not Path(name).expanduser().is_dir():
+        raise BadInput(f"there is no folder {name}", hint="docs=DIR names the folder to answer from")
 
 
 def _search(spec: Spec) -> System:

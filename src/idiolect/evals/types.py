@@ -94,7 +94,8 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
-    """The log-likelihood (natural log) of `tokens` scored tokens; `bytes` and `chars` of the whole text."""
+    """The log-likelihood (natural log) of `tokens` scored tokens, and the `bytes` and `chars` that they spell: a first
+    token without anything before it has no likelihood and is not counted."""
 
     logprob: float
     tokens: int

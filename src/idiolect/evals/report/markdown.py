@@ -9,7 +9,8 @@ from idiolect.evals.report.view import Report, number
 
 def markdown(report: Report) -> str:
     """Tables that a repository or an issue shows."""
-    out = [*(f"- {one}" for one in report.made), ""]
+    out = [f"- {one}" for one in report.made if one.known]
+    out += [""] if out else []
     out += ["| task | metric | n | " + " | ".join(_cell(s) for s in report.systems) + " |"]
     out.append("|---|---|---:|" + "---:|" * len(report.systems))
     for section in report.sections:

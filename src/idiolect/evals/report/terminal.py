@@ -16,7 +16,8 @@ def show(report: Report, console: Any = None) -> None:
 
     console = console or Console(highlight=False, soft_wrap=True)
     for one in report.made:
-        console.print(str(one), markup=False)
+        if one.known:
+            console.print(str(one), markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=None)
     table.add_column("task")
     table.add_column("metric")

@@ -51,6 +51,11 @@ class Made:
     wrote: tuple[str, ...] = ()
     weak: str = ""
 
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self.about or self.scored or self.wrote)
+
     def __str__(self) -> str:
         said = [f"{name} {text}" for name, text in self.about.items()]
         said += [f"scored by {who}" for who in self.scored] + [f"written by {who}" for who in self.wrote]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +47,9 @@ class Price:
         try:
             read, written = (float(part) for part in text.split(","))
         except ValueError:
-            raise BadInput(f"price is {text!r}", hint="write READ,WRITTEN per million tokens, e.g. 0.15,0.60") from None
+            read = written = -1.0
+        if not (0 <= read < float("inf") and 0 <= written < float("inf")):
+            raise BadInput(f"price is {text!r}", hint="write READ,WRITTEN per million tokens, e.g. 0.15,0.60")
         return cls(read, written)
 
 
@@ -93,6 +96,8 @@ async def arun(
     items = list(task.items(limit))
     if not items:
         raise BadInput(f"{task.name} has no items", hint="look at its data")
+    if (twice := next((name for name, n in Counter(item.id for item in items).items() if n > 1), None)) is not None:
+        raise BadInput(f"{task.name}: several items are called {twice[:60]!r}", hint="give each its own id")
     _check(system, task, items)
     prepare = getattr(system, "prepare", None)
     if prepare is not None:

@@ -93,6 +93,8 @@ def columns(rows: Sequence[Graded]) -> dict[str, Floats]:
 def groups(rows: Sequence[Graded]) -> list[object] | None:
     """Which items belong together; None where each stands alone."""
     found = [row.item.meta.get("group") for row in rows]
+    if len(set(found) - {None}) + found.count(None) == len(found):  # groups of one
+        return None
     return [g if g is not None else f"#{i}" for i, g in enumerate(found)] if any(g is not None for g in found) else None
 
 
@@ -141,7 +143,8 @@ def contrast(a: Result, b: Result, metric: Metric, *, draws: int = 2000, seed: i
     if metric.name in one and metric.name in two:
         found = paired(one[metric.name], two[metric.name], groups=together, draws=draws, seed=seed)
         advice = None if found.clear else _advice(one[metric.name], two[metric.name], found.correlation)
-        numbers = (found.wins, found.losses, found.p, found.correlation)
+        wins, losses = (found.wins, found.losses) if metric.higher_is_better else (found.losses, found.wins)
+        numbers = (wins, losses, found.p, found.correlation)
         return Contrast(a.task.name, metric, a.system, b.system, found.estimate, *numbers, advice, found.differ)
     estimate, p, differ = _difference(a.task, metric.name, one, two, together, min(draws, 1000), seed)
     return Contrast(a.task.name, metric, a.system, b.system, estimate, 0, 0, p, float("nan"), None, differ)
@@ -223,13 +226,18 @@ class Repeat:
         )
 
 
+def _other(a: float | None, b: float | None) -> bool:
+    """Whether two grades differ; NaN (no score) twice is the same."""
+    return a != b and not (a is not None and b is not None and np.isnan(a) and np.isnan(b))
+
+
 def repeatability(first: Result, second: Result) -> Repeat:
     """What asking again changed."""
     again = {row.item.id: row for row in second.rows}
     both = [(row, again[row.item.id]) for row in first.rows if row.item.id in again]
     shown = [metric.name for metric in first.metrics]
     changed = sum(
-        any(a.grade.get(name) != b.grade.get(name) for name in shown) or a.failed != b.failed for a, b in both
+        any(_other(a.grade.get(name), b.grade.get(name)) for name in shown) or a.failed != b.failed for a, b in both
     )
     one, two = (next(iter(summarise(r, draws=50).figures.values())).value for r in (first, second))
     return Repeat(first.task.name, first.system, len(both), changed, one, two)

@@ -106,9 +106,12 @@ class HttpSystem(HandlerSystem):
         if isinstance(request, Roll):
             if request.window is not None or request.stride is not None:
                 return Failed("a server reads a text in one piece; leave out window and stride")
-            values, _, _ = await self._echo(client, request.text, 1)
-            known = [v for v in values if v is not None]
-            return Rolled(sum(known), len(known), len(request.text.encode()), len(request.text))
+            values, offsets, _ = await self._echo(client, request.text, 1)
+            known = [(v, at) for v, at in zip(values, offsets, strict=True) if v is not None]
+            if not known:
+                return Failed("this server gave no log-probability of any token")
+            scored = request.text[known[0][1] :]
+            return Rolled(sum(v for v, _ in known), len(known), len(scored.encode()), len(scored))
         assert isinstance(request, Choose)
         if not isinstance(request.context, str):
             return Failed("a server's template is its own: options can be scored in plain text only (format: plain)")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from idiolect.engine.adapters import Using
     from idiolect.engine.likelihood import Likelihoods
 
-REVISION = 1  # of the numerics: raise it when a change of the code may change a reply
+REVISION = 2  # of the numerics: raise it when a change of the code may change a reply
 ROUNDED = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1")
 
 
@@ -154,7 +154,9 @@ class LocalSystem:
         total, tokens = 0.0, 0
         for part in self.scorer.roll(ids, window=request.window, stride=request.stride):
             total, tokens = total + part.logprob, tokens + part.tokens
-        return Rolled(total, tokens, len(request.text.encode()), len(request.text))
+        unseen = b"" if request.bos and ids[0] == tokenizer.bos_id else tokenizer.token_bytes(ids[0])
+        size = len(request.text.encode()) - len(unseen)  # of what was scored: first tokens differ in length
+        return Rolled(total, tokens, size, len(request.text) - len(unseen.decode("utf-8", "ignore")))
 
     async def _generate(self, requests: Sequence[Generate]) -> AsyncIterator[tuple[int, Reply]]:
         engine = await asyncio.to_thread(lambda: self.engine)
