@@ -110,12 +110,17 @@ class NativeRunner:
 
     def add(self, served: Served) -> None:
         """`BadInput` for an adapter that has no kernel."""
-        self._program.quiesce()
+        self._settle()
         self._adapters.add(served)
 
     def drop(self, served: Served) -> None:
-        self._program.quiesce()
+        self._settle()
         self._adapters.drop(served)
+
+    def _settle(self) -> None:
+        """No step is at work, and the next one is laid out anew: the adapters' tables are about to move."""
+        self._program.quiesce()
+        self._last = []
 
     def run(self, work: list[Work]) -> NativeStep:
         if work is self._last:

@@ -78,7 +78,8 @@ class Program:
         return np.ctypeslib.as_array(pointer, (rows, width))
 
     def quiesce(self) -> None:
-        """After it no thread reads what an earlier step pointed to."""
+        """After it no thread reads what an earlier step pointed to, that of one that was only begun included."""
+        self.wait()
         self._lib.idl_program_quiesce(self._handle)
 
     def run(self, step: Step, cache: Cache) -> None:
