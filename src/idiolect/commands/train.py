@@ -91,7 +91,8 @@ def start(
         loaded = replace(loaded, out=recipe)
     if not loaded.data.train and not loaded.data.mix:
         raise BadInput(f"{recipe} needs data", hint="give it with --data PATH")
-    if not json and loaded.model.source is not None and loaded.data.train and not launched():
+    existing = loaded.model.source is not None and not loaded.data.block
+    if existing and loaded.data.train and not json and not launched():
         show.table(statistics(loaded))
         show.say("")
     result = api.run(loaded, resume=resume, watch=None if json else say)
