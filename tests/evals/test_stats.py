@@ -286,6 +286,7 @@ def test_what_a_number_of_items_resolves_is_the_advice_backwards() -> None:
     assert gap == pytest.approx(2.8016 * math.sqrt(0.25 / 400), rel=1e-3)
     assert advise(gap, 0.5, correlation=0.5).items == pytest.approx(400, rel=0.03)
     assert resolves(1600) == pytest.approx(resolves(400) / 2) and resolves(3) <= 1.0
-    assert 0 < resolves(40, 1.0) < resolves(40, 0.9)
+    assert 0 < resolves(400, 1.0) < resolves(400, 0.9)
+    assert resolves(30, correlation=1.0) == 6 / 30  # alike as they may be: five differences are no finding
     with pytest.raises(BadInput):
         resolves(0)

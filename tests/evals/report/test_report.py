@@ -72,12 +72,16 @@ def test_every_form_says_the_same(report: Any, tmp_path: Path) -> None:
             assert note in text or note.replace("'", "&#39;").replace(">", "&gt;").replace("<", "&lt;") in text
     assert "2 comparisons" in forms["terminal"]  # the others are too few to be tested
     for text in forms.values():
-        assert "too few" in text and "text, b|" in text and "1 of 1 items differ, and a verdict needs 6" in text
+        assert "too few" in text and "text: a verdict needs 6 items that differ from base; so far b" in text
         assert "made: n = 24 items resolves differences of about" in text
-    narrow = io.StringIO()
-    terminal.show(report, Console(file=narrow, width=80, soft_wrap=True))
-    table = narrow.getvalue().split("difference from")[0]
-    assert "…" not in table and max(map(len, table.splitlines())) <= 80
+    for width in (96, 80):
+        narrow = io.StringIO()
+        terminal.show(report, Console(file=narrow, width=width, soft_wrap=True))
+        table = narrow.getvalue().split("made [")[0]
+        assert "…" not in table and max(map(len, table.splitlines())) <= width
+        for figure in (*figures, *gaps):
+            for part in figure.split(" ", 1):
+                assert part in table, (width, part)
 
 
 def test_the_page_needs_nothing_and_runs_nothing(report: Any, tmp_path: Path) -> None:

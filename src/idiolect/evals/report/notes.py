@@ -65,7 +65,7 @@ def notes(comparison: Comparison | None, sections: Sequence[Section]) -> list[st
         found.append(comparison.adjusted.warning)
     if any(verdict(c, p).endswith("?") for c, p in zip(comparison.headlines, comparison.p, strict=True)):
         found.append(UNSURE)
-    return found + [line for one in comparison.headlines if (line := _wanting(one))]
+    return found + _wanting(comparison.headlines)
 
 
 def _size(section: Section) -> list[str]:
@@ -87,12 +87,24 @@ def _size(section: Section) -> list[str]:
     return []
 
 
-def _wanting(one: Contrast) -> str:
-    """Why a difference has no verdict, and how many items might give it one."""
-    where, n = f"{one.task}, {one.system} - {one.baseline}", one.estimate.n
-    if one.few:
-        need = f"{where}: {one.differ} of {n} items differ, and a verdict needs {LEAST}"
-        if one.advice is not None:
-            return f"{need}; {one.advice}"
-        return f"{need}, so about {math.ceil(LEAST * n / one.differ):,} items" if one.differ else need
-    return f"{where}: not clear; {one.advice}" if one.advice is not None else ""
+def _wanting(headlines: Sequence[Contrast]) -> list[str]:
+    """Which differences have no verdict, and how many items might give them one; those with too few in one line a
+    task."""
+    found: dict[str, list[str]] = {}
+    unclear = []
+    for one in headlines:
+        if one.few:
+            found.setdefault(f"{one.task}: a verdict needs {LEAST} items that differ from {one.baseline}", []).append(
+                f"{one.system} {one.differ} of {one.estimate.n}{_needed(one)}"
+            )
+        elif one.advice is not None:
+            unclear.append(f"{one.task}, {one.system} - {one.baseline}: not clear; {one.advice}")
+    return [f"{what}; so far {', '.join(systems)}" for what, systems in found.items()] + unclear
+
+
+def _needed(one: Contrast) -> str:
+    """At this rate of differences: so many items until a test is possible, or until a gap like this is likely seen."""
+    if not one.differ:
+        return ""
+    items = math.ceil(LEAST * one.estimate.n / one.differ)
+    return f" (about {max(items, one.advice.items if one.advice is not None else 0):,} items)"
