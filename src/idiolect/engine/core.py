@@ -11,16 +11,19 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from idiolect.core.call import Cancel, FinishReason, Sampling, TokenInfo
-from idiolect.core.errors import BadInput, ContextOverflow, IdiolectError, Overloaded
+from idiolect.core.call import Cancel, FinishReason, Sampling
+from idiolect.core.errors import IdiolectError, Overloaded
 from idiolect.core.rng import Streams
 from idiolect.engine.adapters import Adapters, Served
 from idiolect.engine.config import EngineConfig
+from idiolect.engine.limits import Limits
 from idiolect.engine.load import Load, Meter, cost_of
 from idiolect.engine.metrics import EngineStats
+from idiolect.engine.news import News, Shown
 from idiolect.engine.pages import Pages
 from idiolect.engine.runner import Step, choose
 from idiolect.engine.sampling import Likely, logprobs
@@ -32,10 +35,6 @@ from idiolect.models.base import CausalModel
 from idiolect.tune import Adapter
 
 log = logging.getLogger(__name__)
-Shown = tuple[str, tuple[TokenInfo, ...]]  # visible text and the tokens behind it
-# A sequence, why it ended (None: it did not), what it shows, or the token that says so, with what is known of it, and
-# whether it ends the turn.
-News = tuple[Sequence, FinishReason | None, Shown | None, int, Likely | None, bool]
 
 
 class Core:
@@ -60,7 +59,8 @@ class Core:
         self._pages = Pages(count, None if self._cache.shares else self._move)
         self._scheduler = Scheduler(config, self._cache, self._pages)
         self.capacity = min(model.context, count * config.page_size, config.context or model.context)
-        self._vocabulary = int(model.config.vocab)
+        own = self.capacity == model.context
+        self._limits = Limits(int(model.config.vocab), self.capacity, own, self.adapters)
         self._arrivals = itertools.count(1)
         self._streams = Streams(config.seed) if config.seed is not None else None
         self._inbox: deque[Sequence] = deque()
@@ -69,9 +69,9 @@ class Core:
         self._stats.slo_ttft, self._stats.slo_itl = config.slo_ttft, config.slo_itl
         self._meter = Meter(cost_of(self._runner, self.model))
         self._words = Words(self.tokenizer)
+        self._untold = News(self._words)
         self._tidy = True  # False: some sequence was told to stop since the last look
         self._busy = False  # inside a step, where nothing may be taken away
-        self._due: deque[News] = deque()  # what steps chose and nobody was told yet
         self._counted: tuple[list[Work], Load] | None = None  # the last step, until it is accounted for
         self._pending: list[Output] = []  # told since the last `step`
         self._retired: list[Served] = []  # adapters that were removed and are still in use
@@ -101,7 +101,7 @@ class Core:
         reaches past the context ends with finish reason `length` there), `Overloaded` when too many wait already
         (`bounded=False` waits instead)."""
         sampling = sampling or Sampling()
-        served = self._check(ids, sampling, adapter)
+        served = self._limits.check(ids, sampling, adapter)
         if bounded and len(self._inbox) + len(self._scheduler.waiting["generate"]) >= self.config.max_queue:
             self._stats.rejected += 1
             raise Overloaded(f"{self.config.max_queue} requests are waiting already", hint="try again later")
@@ -129,7 +129,7 @@ class Core:
         self, item: Scored, top: int = 0, *, cancel: Cancel | None = None, sink: Sink | None = None
     ) -> Sequence:
         """Queue something to score; its single output carries a `TokenInfo` for each of `ids[start:]`."""
-        served = self._check_scored(item)
+        served = self._limits.check_scored(item)
         seq = Sequence(
             next(self._arrivals),
             list(item.ids),
@@ -152,42 +152,6 @@ class Core:
             seq.cancel_token.on_cancel(lambda: self.cancel(seq))
         self._wake()
         return seq
-
-    def _check(
-        self, ids: list[int] | tuple[int, ...], sampling: Sampling | None, adapter: str | None = None
-    ) -> Served | None:
-        served = self.adapters.find(adapter) if adapter is not None else None
-        front = len(served.front) if served is not None else 0
-        if not ids:
-            raise BadInput("the prompt has no tokens", hint="give at least one", param="prompt")
-        if min(ids) < 0 or max(ids) >= self._vocabulary:
-            raise BadInput(f"token ids must be 0 to {self._vocabulary - 1}", hint="use this model's tokenizer")
-        extra = sampling is not None
-        if front + len(ids) + extra > self.capacity:
-            raise ContextOverflow(
-                f"the prompt has {len(ids)} tokens, and the context holds {self.capacity - front}"
-                + (" with the answer" if extra else ""),
-                hint="shorten it"
-                if self.capacity == self.model.context
-                else "shorten it, or raise the engine's memory",
-                param="messages",
-            )
-        for token in sampling.logit_bias if sampling is not None else ():
-            if not 0 <= token < self._vocabulary:
-                raise BadInput(
-                    f"logit_bias has token {token}", hint=f"give 0 to {self._vocabulary - 1}", param="logit_bias"
-                )
-        return served
-
-    def _check_scored(self, item: Scored) -> Served | None:
-        served = self._check(item.ids, None, item.adapter)
-        if not 1 <= item.start < len(item.ids):
-            raise BadInput(
-                f"start is {item.start} of {len(item.ids)} ids",
-                hint="something must come before the first scored token, and one token must be scored",
-                param="start",
-            )
-        return served
 
     def cancel(self, seq: Sequence) -> None:
         """Stop a sequence: its pages are free at once, or, when a step is just computing, right after that step. Safe
@@ -216,7 +180,7 @@ class Core:
     @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits."""
-        return not self._inbox and self._scheduler.idle and not self._due
+        return not self._inbox and self._scheduler.idle and not self._untold
 
     def step(self) -> list[Output]:
         """Run one packed batch and return the news. An exception of the model ends the sequences of that batch with
@@ -250,8 +214,7 @@ class Core:
         if work:
             self._stats.steps += 1
             self._stats.step_seconds += time.perf_counter() - begin
-        if not self._tidy:
-            self._tidy_up()
+        self._tidy_up()
         if self._retired:
             self._retire()
         if not work or self._scheduler.idle:  # no next step to hide behind
@@ -283,8 +246,10 @@ class Core:
             if item.seq.started_at is None:
                 item.seq.started_at = begin
                 item.seq.metrics.queue = begin - item.seq.submitted_at
+        if not self._runner.ahead:
+            self._tell()
         step = self._runner.run(work)
-        self._tell()  # the step before, while this one computes
+        self._tell()  # what the step before chose, while this one computes
         picked, likely = step.choose()
         self._score(step)
         now = time.perf_counter()
@@ -324,7 +289,7 @@ class Core:
     # ---------------------------------------------------------------------------------------------- tokens
 
     def _accept(self, seq: Sequence, token: int, likely: Likely | None, now: float) -> None:
-        """Append a chosen token, and find out whether it is the last one. Its text is only needed now if it could be."""
+        """Append a chosen token, and find out whether it is the last one. Its text waits, unless it could stop it."""
         seq.tokens.append(token)
         if seq.counts is not None and seq.seen is not None:
             seq.counts[token] += 1
@@ -337,18 +302,13 @@ class Core:
         how = seq.sampling
         ends = token in how.stop_ids or (not how.ignore_eos and token in self.tokenizer.eos_ids)
         full = seq.generated >= seq.limit
-        shown = self._show(seq, token, likely, ends, ends or full) if how.stop else None
+        shown = self._untold.show(seq, token, likely, ends, ends or full) if how.stop else None
         if ends or (how.stop and seq.visible is not None and seq.visible.stopped):
             self._finish(seq, "stop", shown, token, likely, ends)
         elif full:
             self._finish(seq, "length", shown, token, likely)
         else:
-            self._due.append((seq, None, shown, token, likely, False))
-
-    def _show(self, seq: Sequence, token: int, likely: Likely | None, ends: bool, last: bool) -> Shown:
-        """What becomes visible with a token."""
-        assert seq.visible is not None
-        return seq.visible.push(self._words.info(token, likely, silent=ends), silent=ends, last=last)
+            self._untold.add(seq, None, shown, token, likely)
 
     def _tell(self) -> None:
         """Catch up with the last step: count it, name its pages, and tell everybody what it chose."""
@@ -358,24 +318,13 @@ class Core:
             self._stats.tokens_generated += load.chosen
             for item in work:
                 self._scheduler.computed(item.seq, False)
-        while self._due:
-            seq, finish, shown, token, likely, ends = self._due.popleft()
-            if shown is None:
-                shown = self._show(seq, token, likely, ends, finish is not None)
-            self._deliver(Output(seq.id, *shown, finish, seq.usage(), seq.metrics, None, seq.n_index), seq)
+        for seq, output in self._untold.take():
+            self._deliver(output, seq)
 
     # ----------------------------------------------------------------------------------------- going out
 
-    def _finish(
-        self,
-        seq: Sequence,
-        reason: FinishReason,
-        shown: Shown | None,
-        token: int = 0,
-        likely: Likely | None = None,
-        ends: bool = False,
-    ) -> None:
-        """A sequence leaves; its last news (`shown`, or what `token` shows) are due."""
+    def _finish(self, seq: Sequence, reason: FinishReason, shown: Shown | None, *last: Any) -> None:
+        """A sequence leaves; its last news (`shown`, or what its `last` token shows) are due."""
         self._scheduler.remove(seq, keep=seq.lane == "generate" or seq.cached == 0)
         seq.finish = reason
         seq.metrics.total = time.perf_counter() - seq.submitted_at
@@ -383,7 +332,7 @@ class Core:
             self._stats.finished += 1
         self._stats.tokens_cached += seq.cached
         self._stats.observe(seq.metrics, reason != "cancelled")
-        self._due.append((seq, reason, shown, token, likely, ends))
+        self._untold.add(seq, reason, shown, *last)
 
     def _fail(self, seqs: list[Sequence], error: Exception) -> None:
         with contextlib.suppress(Exception):  # a reader that fails is why we are here, maybe

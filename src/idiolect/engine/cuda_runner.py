@@ -53,6 +53,8 @@ class CudaRunner:
     """The model side of the engine on a GPU. Raises `Unavailable` (no GPU, no Triton, a dtype without kernels) or
     `NotRecordable` (the model does what the recording does not know)."""
 
+    ahead = True
+
     def __init__(self, model: CausalModel, config: EngineConfig) -> None:
         if why := missing(model.device):
             raise Unavailable(why, hint="runner: torch computes anywhere")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from idiolect.engine.sampling import COLD, penalised
 from idiolect.engine.sequence import Sequence

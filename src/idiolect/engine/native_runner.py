@@ -50,6 +50,8 @@ class NativeRunner:
     """The model side of the engine in native kernels. Raises `Unavailable` (no compiler, another device) or
     `NotRecordable` (the model does what the recording does not know)."""
 
+    ahead = True
+
     def __init__(self, model: CausalModel, config: EngineConfig) -> None:
         if model.device.type != "cpu":
             raise Unavailable(f"the native runner is for the CPU, and the model is on {model.device}")

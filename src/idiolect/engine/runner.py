@@ -44,7 +44,9 @@ class Step(Protocol):
 
 
 class Runner(Protocol):
-    """The model side of the engine."""
+    """The model side of the engine. `ahead`: `run` comes back while the step still computes."""
+
+    ahead: bool
 
     @property
     def cache(self) -> Slots: ...
@@ -58,8 +60,8 @@ class Runner(Protocol):
         ...
 
     def run(self, work: list[Work]) -> Step:
-        """Begin a forward pass; `Step.choose` waits for it. The caches are extended; the caller advances `computed` when
-        it succeeds. What it leaves is valid until the next call."""
+        """Begin a forward pass; `Step.choose` waits for it. The caches are extended; the caller advances `computed`
+        when it succeeds. What it leaves is valid until the next call."""
         ...
 
 

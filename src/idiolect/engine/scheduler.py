@@ -88,8 +88,8 @@ class Scheduler:
     # -------------------------------------------------------------------------------------------- one step
 
     def plan(self) -> list[Work]:
-        """The next step's work: decodes first, then prompt chunks. Empty only when nothing is there to do. The same list
-        as last time when nothing but the tokens has changed."""
+        """The next step's work: decodes first, then prompt chunks. Empty only when nothing is there to do. The same
+        list as last time when nothing but the tokens has changed."""
         if (same := self._again()) is not None:
             return same
         work: dict[Sequence, int] = {}

@@ -58,6 +58,8 @@ def _pick(hidden: Tensor, rows: list[int]) -> Tensor:
 class TorchRunner:
     """The model side of the engine in torch."""
 
+    ahead = False
+
     def __init__(self, model: CausalModel, config: EngineConfig, reason: str = "") -> None:
         """Reserves the memory for keys and values. `reason`: why a faster runner does not serve."""
         self.model, self.device, self._reason = model, model.device, reason

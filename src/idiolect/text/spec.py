@@ -60,7 +60,7 @@ def _has_pairs(model: Mapping[str, Any]) -> bool:
 
 
 def _with_pairs(spec: Mapping[str, Any]) -> Backend:
-    """The same as from JSON. A vocabulary of 49,152 with its merges goes through JSON in 0.24 s, and directly in 0.08."""
+    """The same as from JSON, without writing and reading a vocabulary and its merges as text."""
     own = dict(spec["model"])
     vocabulary, merges = own.pop("vocab"), [tuple(pair) for pair in own.pop("merges")]
     del own["type"]
