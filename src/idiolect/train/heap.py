@@ -1,8 +1,8 @@
 """Memory that one step frees is kept for the next one, where the C library can be told so (glibc).
 
 A step frees hundreds of megabytes and asks for as much again. glibc gives large blocks back to the system as they are
-freed, and every page that comes back costs a fault: measured on a virtual machine, 20 to 50 thousand faults a step of
-SmolLM2-135M, 3 to 6 % of its time; none after the first step with the limits below. The peak stays what it was.
+freed, and every page that comes back costs a fault: measured on a virtual machine, 6 to 50 thousand faults a step of
+SmolLM2-135M, up to 4 % of its processor time in the kernel; some 20 with the limits below. The peak stays what it was.
 """
 
 from __future__ import annotations
