@@ -11,8 +11,8 @@ from gguf import GGMLQuantizationType as T
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idiolect.native.library import Q4, Q8, Q8H
-from idiolect.native.matrices import KINDS, NAMES, Matrix, Part
+from idiolect.native.library import Q4, Q8, Q8C, Q8H
+from idiolect.native.matrices import KINDS, NAMES, Matrix, Part, wider
 from idiolect.native.program import Team
 from idiolect.native.tiles import Tiles
 from idiolect.nn.stored import Piece
@@ -100,7 +100,15 @@ def test_a_row_does_not_depend_on_its_company(
     assert np.array_equal(together, product(lib, Team(lib, threads), tiles, KINDS[piece.type], n, x))
 
 
-@pytest.mark.parametrize(("kind", "target"), [(T.Q4_1, Q8), (T.Q4_0, Q8H), (T.Q8_0, Q8H), (T.Q5_1, Q8H)])
+WIDER = [
+    *((T.Q4_0, kind) for kind in (Q4, Q8C, Q8, Q8H)),
+    *((T.Q4_1, kind) for kind in (Q8, Q8H)),
+    *((kind, target) for kind in (T.Q5_0, T.Q8_0) for target in (Q8, Q8H)),
+    (T.Q5_1, Q8H),
+]
+
+
+@pytest.mark.parametrize(("kind", "target"), WIDER)
 def test_a_wider_kind_keeps_every_bit(lib: Any, isa: str, team: Team, kind: T, target: int) -> None:
     rng = np.random.default_rng(5)
     piece = rows(kind, 20, 96, rng)
@@ -111,7 +119,7 @@ def test_a_wider_kind_keeps_every_bit(lib: Any, isa: str, team: Team, kind: T, t
     np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-@pytest.mark.parametrize(("target", "step"), [(Q8, 1 / 127), (Q4, 2 / 15)])
+@pytest.mark.parametrize(("target", "step"), [(Q8C, 1 / 127), (Q8, 1 / 127), (Q4, 2 / 15)])
 @pytest.mark.parametrize("kind", [T.F32, T.BF16, T.F16], ids=lambda t: t.name)
 def test_float_weights_are_quantised_to_the_nearest_level(lib: Any, kind: T, target: int, step: float) -> None:
     rng = np.random.default_rng(7)
@@ -120,3 +128,13 @@ def test_float_weights_are_quantised_to_the_nearest_level(lib: Any, kind: T, tar
     found = unpacked(lib, packed(lib, piece, 64, target), target, 18, 64)
     largest = np.abs(want).reshape(18, 2, 32).max(2).repeat(32, 1)
     assert (np.abs(found - want) <= (0.5 * step + 2e-3) * largest).all(), NAMES[target]
+
+
+@pytest.mark.parametrize("kind", [T.Q4_0, T.Q5_0, T.Q8_0], ids=lambda t: t.name)
+def test_a_centred_type_is_no_larger_than_its_file(lib: Any, kind: T) -> None:
+    piece = rows(kind, 16, 64, np.random.default_rng(1))
+    assert packed(lib, piece, 64).bytes <= max(piece.data.nbytes, 2 * 544)  # five bits lie in bytes
+
+
+def test_parts_with_and_without_offsets_share_a_kind_that_holds_both() -> None:
+    assert [wider(list(kinds)) for kinds in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 4), (0, 5))] == [1, 3, 2, 3, 4, 6]

@@ -11,12 +11,12 @@ import numpy as np
 from idiolect.core.errors import Unavailable
 from idiolect.native.toolchain import build
 
-ABI = 4
+ABI = 5
 NORMS = {"none": 0, "rms": 1, "layer": 2}
 ACTIVATIONS = {"silu": 1, "swish": 1, "gelu": 2, "gelu_new": 3, "gelu_pytorch_tanh": 3, "relu": 4}
 STORE, ADD, LOGITS = 0, 1, 2
 EMBED, NORM, PREP, LINEAR, ROPE, ATTEND, GATHER, CHOOSE = 1, 2, 3, 4, 5, 6, 7, 8
-Q4, Q8, Q8H, BF16, F32, F16 = range(6)
+Q4C, Q4, Q8C, Q8, Q8H, BF16, F32, F16 = range(8)
 
 
 class Op(c.Structure):

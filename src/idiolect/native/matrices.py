@@ -13,15 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idiolect.native.library import BF16, F16, F32, Q4, Q8, Q8H
+from idiolect.native.library import BF16, F16, F32, Q4, Q4C, Q8, Q8C, Q8H
 from idiolect.nn.stored import Piece, Stored
 from idiolect.nn.tape import NotRecordable
 
-NAMES = {Q4: "int4", Q8: "int8", Q8H: "int6", BF16: "bfloat16", F32: "float32", F16: "float16"}
-QUANTISE = {"q8": Q8, "q4": Q4}
+NAMES = {
+    **dict.fromkeys((Q4C, Q4), "int4"),
+    **dict.fromkeys((Q8C, Q8), "int8"),
+    **{Q8H: "int6", BF16: "bfloat16", F32: "float32", F16: "float16"},
+}
+QUANTISE = {"q8": Q8C, "q4": Q4}
 KINDS = {  # ggml type number -> the kind that holds it
-    **dict.fromkeys((2, 3, 12), Q4),  # Q4_0, Q4_1, Q4_K
-    **dict.fromkeys((6, 7, 8, 13), Q8),  # Q5_0, Q5_1, Q8_0, Q5_K
+    2: Q4C,  # Q4_0
+    **dict.fromkeys((3, 12), Q4),  # Q4_1, Q4_K
+    **dict.fromkeys((6, 8), Q8C),  # Q5_0, Q8_0
+    **dict.fromkeys((7, 13), Q8),  # Q5_1, Q5_K
     **{14: Q8H, 30: BF16, 1: F16, 0: F32},  # Q6_K and the floats
 }
 
@@ -57,7 +63,9 @@ def wider(kinds: list[int]) -> int:
     """The kind that holds all of these."""
     if len(set(kinds)) == 1:
         return kinds[0]
-    return max(kinds) if max(kinds) <= Q8H else F32
+    if max(kinds) > Q8H:
+        return F32
+    return Q8 if max(kinds) == Q8C and Q4 in kinds else max(kinds)  # an offset of its own needs room
 
 
 def rows_of(piece: Piece) -> NDArray[np.int32]:

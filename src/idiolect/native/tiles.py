@@ -27,7 +27,7 @@ from idiolect.native.library import ABI
 from idiolect.native.matrices import Matrix
 
 log = logging.getLogger(__name__)
-VERSION = 1
+VERSION = 2
 HEADER = 4096
 WHOLE = 512 << 20  # above this many bytes, hashes and checksums look at samples
 ALIGN = 64

@@ -4,7 +4,7 @@
 
 extern "C" {
 
-enum { IDL_ABI = 4 };
+enum { IDL_ABI = 5 };
 
 enum idl_op_kind {
   IDL_EMBED = 1,   // out[row] = table row ids[row] (+ positions[pos[row] + first]) (+ extra row)

@@ -8,22 +8,27 @@ namespace idl {
 
 // How the weights of a tile are stored. A tile is sixteen rows; k runs in blocks of 32. Every quantised kind is
 //   w[row][k] = s[row][block] * u[row][k] + b[row][block],   u unsigned, s and b fp16,
-// which covers GGUF's Q4_0 .. Q6_K and int8 alike; dense kinds are [k][16].
+// which covers GGUF's Q4_0 .. Q6_K and int8 alike; dense kinds are [k][16]. Where b is always the same multiple of s (the
+// middle of the codes: Q4_0, Q5_0, Q8_0) it is not stored, so that such a file is no larger here than on disk.
 enum Kind : int32_t {
-  Q4 = 0,   // 256 bytes of nibbles (k groups 0-3 low, 4-7 high), s[16], b[16]
-  Q8 = 1,   // 512 bytes, s[16], b[16]
-  Q8H = 2,  // 512 bytes, s[2][16], b[2][16]: a scale per 16 values (Q6_K)
-  BF16 = 3,
-  F32 = 4,
-  F16 = 5,
-  KINDS = 6
+  Q4C = 0,  // 256 bytes of nibbles (k groups 0-3 low, 4-7 high), s[16]; b = -8 s
+  Q4 = 1,   // the same and b[16]
+  Q8C = 2,  // 512 bytes, s[16]; b = -128 s
+  Q8 = 3,   // 512 bytes, s[16], b[16]
+  Q8H = 4,  // 512 bytes, s[2][16], b[2][16]: a scale per 16 values (Q6_K)
+  BF16 = 5,
+  F32 = 6,
+  F16 = 7,
+  KINDS = 8
 };
 
 // Bytes of one (tile, block of 32) cell.
 inline int64_t cell_bytes(int kind) {
-  const int64_t bytes[KINDS] = {320, 576, 640, 32 * 16 * 2, 32 * 16 * 4, 32 * 16 * 2};
+  const int64_t bytes[KINDS] = {288, 320, 544, 576, 640, 32 * 16 * 2, 32 * 16 * 4, 32 * 16 * 2};
   return bytes[kind];
 }
+inline bool four_bits(int kind) { return kind <= Q4; }
+inline float middle(int kind) { return kind == Q4C ? 8.0f : kind == Q8C ? 128.0f : 0.0f; }  // 0: b is stored
 
 struct AttendArgs {
   const float* q;        // row r = token * group + g lives at q + token * q_stride + g * dim

@@ -58,13 +58,15 @@ IDL_IN void ahead(const uint8_t* w) {
   for (int line = 0; line < BYTES; line += 64) __builtin_prefetch(w + 2048 + line);
 }
 
-// MB rows of activations that lie in a block of LD; `a`, `d`, `ds` and `out` point to the first of them.
-template <int MB, int LD>
+// MB rows of activations that lie in a block of LD; `a`, `d`, `ds` and `out` point to the first of them. CENTRED: the
+// offset is the middle of the codes times the scale and is not stored.
+template <int MB, int LD, bool CENTRED>
 static void tile_q4(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out, bool fresh) {
   F total[MB];
   for (int m = 0; m < MB; m++) total[m] = zero();
-  for (int b = 0; b < blocks; b++, w += 320, a += 8 * LD, d += LD, ds += LD) {
-    if (fresh) ahead<320>(w);
+  constexpr int CELL = CENTRED ? 288 : 320;
+  for (int b = 0; b < blocks; b++, w += CELL, a += 8 * LD, d += LD, ds += LD) {
+    if (fresh) ahead<CELL>(w);
     H acc[MB];
     for (int m = 0; m < MB; m++) acc[m] = hzero();
 #pragma GCC unroll 4
@@ -75,7 +77,8 @@ static void tile_q4(const uint8_t* w, int blocks, const int32_t* a, const float*
 #pragma GCC unroll 8
       for (int m = 0; m < MB; m++) acc[m] = dot4(acc[m], hi, a[(g + 4) * LD + m]);
     }
-    F s = load_h((const uint16_t*)(w + 256)), z = load_h((const uint16_t*)(w + 288));
+    const F s = load_h((const uint16_t*)(w + 256));
+    const F z = CENTRED ? mul(s, set1(-8.0f)) : load_h((const uint16_t*)(w + 288));
 #pragma GCC unroll 8
     for (int m = 0; m < MB; m++) {
       total[m] = fma(mul(s, set1(d[m])), to_f(wide(acc[m])), total[m]);
@@ -85,13 +88,14 @@ static void tile_q4(const uint8_t* w, int blocks, const int32_t* a, const float*
   for (int m = 0; m < MB; m++) store(out + 16 * m, total[m]);
 }
 
-// Whole bytes; PARTS scales and offsets a block.
-template <int MB, int LD, int PARTS>
+// Whole bytes; PARTS scales (and offsets, unless CENTRED) a block.
+template <int MB, int LD, int PARTS, bool CENTRED>
 static void tile_q8(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out, bool fresh) {
   F total[MB];
   for (int m = 0; m < MB; m++) total[m] = zero();
-  for (int b = 0; b < blocks; b++, w += 512 + 64 * PARTS, a += 8 * LD, d += LD, ds += PARTS * LD) {
-    if (fresh) ahead<512 + 64 * PARTS>(w);
+  constexpr int CELL = 512 + (CENTRED ? 32 : 64) * PARTS;
+  for (int b = 0; b < blocks; b++, w += CELL, a += 8 * LD, d += LD, ds += PARTS * LD) {
+    if (fresh) ahead<CELL>(w);
     for (int part = 0; part < PARTS; part++) {
       I acc[MB];
       for (int m = 0; m < MB; m++) acc[m] = izero();
@@ -103,12 +107,13 @@ static void tile_q8(const uint8_t* w, int blocks, const int32_t* a, const float*
         for (int m = 0; m < MB; m++) acc[m] = dot8(acc[m], codes, a[g * LD + m]);
       }
       const uint8_t* scales = w + 512 + 32 * part;
-      F s = load_h((const uint16_t*)scales), z = load_h((const uint16_t*)(scales + 32 * PARTS));
-      if (CENTRE != 0) z = fma(set1(CENTRE), s, z);
+      const F s = load_h((const uint16_t*)scales);
+      F z = CENTRED ? mul(s, set1(CENTRE - 128.0f)) : load_h((const uint16_t*)(scales + 32 * PARTS));
+      if (CENTRE != 0 && !CENTRED) z = fma(set1(CENTRE), s, z);
 #pragma GCC unroll 8
       for (int m = 0; m < MB; m++) {
         total[m] = fma(mul(s, set1(d[m])), to_f(acc[m]), total[m]);
-        total[m] = fma(z, set1(ds[part * LD + m]), total[m]);
+        if (!CENTRED || CENTRE != 128) total[m] = fma(z, set1(ds[part * LD + m]), total[m]);
       }
     }
   }
@@ -118,9 +123,11 @@ static void tile_q8(const uint8_t* w, int blocks, const int32_t* a, const float*
 template <int MB, int LD>
 static void tile_part(int kind, const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out, bool fresh) {
   switch (kind) {
-    case Q4: tile_q4<MB, LD>(w, blocks, a, d, ds, out, fresh); break;
-    case Q8: tile_q8<MB, LD, 1>(w, blocks, a, d, ds, out, fresh); break;
-    default: tile_q8<MB, LD, 2>(w, blocks, a, d, ds, out, fresh); break;
+    case Q4C: tile_q4<MB, LD, true>(w, blocks, a, d, ds, out, fresh); break;
+    case Q4: tile_q4<MB, LD, false>(w, blocks, a, d, ds, out, fresh); break;
+    case Q8C: tile_q8<MB, LD, 1, true>(w, blocks, a, d, ds, out, fresh); break;
+    case Q8: tile_q8<MB, LD, 1, false>(w, blocks, a, d, ds, out, fresh); break;
+    default: tile_q8<MB, LD, 2, false>(w, blocks, a, d, ds, out, fresh); break;
   }
 }
 
@@ -129,7 +136,7 @@ template <int LD, int FROM = 0>
 static void tile_mb(int kind, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out, bool fresh) {
   constexpr int MB = LD - FROM < TILE_ROWS ? LD - FROM : TILE_ROWS;
   switch (kind) {
-    case Q4: case Q8: case Q8H:
+    case Q4C: case Q4: case Q8C: case Q8: case Q8H:
       tile_part<MB, LD>(kind, w, blocks, (const int32_t*)a + FROM, d + FROM, ds + FROM, out + 16 * FROM, fresh);
       if constexpr (FROM + MB < LD) tile_mb<LD, FROM + MB>(kind, w, blocks, a, d, ds, out, false);
       break;
@@ -164,15 +171,16 @@ static void decode_row(int kind, const uint8_t* w, int lane, int blocks, float* 
       continue;
     }
     alignas(64) float s[32], z[32];
-    const uint16_t* scales = (const uint16_t*)(w + (kind == Q4 ? 256 : 512));
+    const uint16_t* scales = (const uint16_t*)(w + (four_bits(kind) ? 256 : 512));
     const int parts = kind == Q8H ? 2 : 1;
+    const float centre = middle(kind);
     for (int h = 0; h < parts; h++) {
       store(s + 16 * h, load_h(scales + 16 * h));
-      store(z + 16 * h, load_h(scales + 16 * (parts + h)));
+      store(z + 16 * h, centre ? mul(load_h(scales + 16 * h), set1(-centre)) : load_h(scales + 16 * (parts + h)));
     }
     for (int i = 0; i < 32; i++) {
       const int g = i / 4, j = i % 4, h = kind == Q8H ? i / 16 : 0;
-      int u = kind == Q4 ? (w[64 * (g & 3) + 4 * lane + j] >> (g < 4 ? 0 : 4)) & 15 : w[64 * g + 4 * lane + j];
+      int u = four_bits(kind) ? (w[64 * (g & 3) + 4 * lane + j] >> (g < 4 ? 0 : 4)) & 15 : w[64 * g + 4 * lane + j];
       y[i] = s[16 * h + lane] * (float)u + z[16 * h + lane];
     }
   }

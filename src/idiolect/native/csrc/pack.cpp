@@ -44,6 +44,7 @@ static uint16_t to_half(float f) {
 struct Block {
   uint8_t u[32];
   float s[2], z[2];
+  int centre = 0;  // z is -centre * s exactly; 0: z is a number of its own
   bool halves = false;
 };
 
@@ -61,12 +62,13 @@ static void k_scale(const uint8_t* q, int j, int& d, int& m) {  // six-bit scale
 }
 
 static void read_block(int type, const uint8_t* row, int b, Block& o) {
+  o.centre = 0;
   switch (type) {
     case T_Q4_0: {
       const uint8_t* p = row + 18 * b;
       float d = half(p);
       for (int i = 0; i < 16; i++) { o.u[i] = p[2 + i] & 15; o.u[i + 16] = p[2 + i] >> 4; }
-      o.s[0] = d; o.z[0] = -8 * d;
+      o.s[0] = d; o.centre = 8;
       break;
     }
     case T_Q4_1: {
@@ -87,13 +89,14 @@ static void read_block(int type, const uint8_t* row, int b, Block& o) {
         o.u[i + 16] = (c >> 4) | (((high >> (i + 16)) & 1) << 4);
       }
       o.s[0] = half(p);
-      o.z[0] = type == T_Q5_0 ? -16 * o.s[0] : half(p + 2);
+      if (type == T_Q5_0) o.centre = 16;
+      else o.z[0] = half(p + 2);
       break;
     }
     case T_Q8_0: {
       const uint8_t* p = row + 34 * b;
       for (int i = 0; i < 32; i++) o.u[i] = p[2 + i] ^ 128;
-      o.s[0] = half(p); o.z[0] = -128 * o.s[0];
+      o.s[0] = half(p); o.centre = 128;
       break;
     }
     case T_Q4_K:
@@ -128,6 +131,7 @@ static void read_block(int type, const uint8_t* row, int b, Block& o) {
       break;
     }
   }
+  if (o.centre) o.z[0] = -o.centre * o.s[0];
 }
 
 static uint16_t to_bfloat(float f) {
@@ -163,35 +167,38 @@ static void quantise(int kind, const float* x, Block& o) {
     low = std::fmin(low, x[i]);
     top = std::fmax(top, x[i]);
   }
-  const int levels = kind == Q4 ? 15 : 255, shift = kind == Q4 ? 0 : 128;
-  if (kind != Q4) {
+  const bool four = four_bits(kind);
+  const int levels = four ? 15 : 255, shift = four ? 0 : 128;
+  if (!four) {
     top = std::fmax(std::fabs(low), std::fabs(top));
     low = 0;
   }
   const uint16_t least = to_half(low);
   low = half((const uint8_t*)&least);
-  const uint16_t scale = to_half(kind == Q4 ? (top - low) / 15 : top / 127);
+  const uint16_t scale = to_half(four ? (top - low) / 15 : top / 127);
   const float s = half((const uint8_t*)&scale), inverse = s > 0 ? 1 / s : 0;
   for (int i = 0; i < 32; i++) {
     const int u = (int)std::nearbyintf((x[i] - low) * inverse) + shift;
     o.u[i] = (uint8_t)(u < 0 ? 0 : u > levels ? levels : u);
   }
   o.s[0] = s;
-  o.z[0] = kind == Q4 ? low : -128 * s;
+  o.z[0] = four ? low : -128 * s;
+  o.centre = four ? 0 : 128;
 }
 
 static void put(int kind, uint8_t* cell, int lane, const Block& o) {
-  uint16_t* scales = (uint16_t*)(cell + (kind == Q4 ? 256 : 512));
-  const int parts = kind == Q8H ? 2 : 1;
+  uint16_t* scales = (uint16_t*)(cell + (four_bits(kind) ? 256 : 512));
+  const int parts = kind == Q8H ? 2 : 1, centre = (int)middle(kind), shift = centre ? centre - o.centre : 0;
   for (int h = 0; h < parts; h++) {
     scales[16 * h + lane] = to_half(o.s[o.halves ? h : 0]);
-    scales[16 * (parts + h) + lane] = to_half(o.z[o.halves ? h : 0]);
+    if (!centre) scales[16 * (parts + h) + lane] = to_half(o.z[o.halves ? h : 0]);
   }
-  if (kind == Q4) {
+  if (four_bits(kind)) {
     for (int g = 0; g < 4; g++)
       for (int j = 0; j < 4; j++) cell[64 * g + 4 * lane + j] = o.u[4 * g + j] | (o.u[4 * (g + 4) + j] << 4);
   } else {
-    for (int g = 0; g < 8; g++) std::memcpy(cell + 64 * g + 4 * lane, o.u + 4 * g, 4);
+    for (int g = 0; g < 8; g++)
+      for (int j = 0; j < 4; j++) cell[64 * g + 4 * lane + j] = (uint8_t)(o.u[4 * g + j] + shift);
   }
 }
 
@@ -205,8 +212,10 @@ int64_t idl_packed_bytes(int kind, int rows, int k) {
 
 int idl_pack_kind(int type) {
   switch (type) {
-    case T_Q4_0: case T_Q4_1: case T_Q4_K: return Q4;
-    case T_Q5_0: case T_Q5_1: case T_Q5_K: case T_Q8_0: return Q8;
+    case T_Q4_0: return Q4C;
+    case T_Q4_1: case T_Q4_K: return Q4;
+    case T_Q5_0: case T_Q8_0: return Q8C;
+    case T_Q5_1: case T_Q5_K: return Q8;
     case T_Q6_K: return Q8H;
     case T_BF16: return BF16;
     case T_F16: return F16;
@@ -219,8 +228,10 @@ int idl_pack(int kind, int type, const void* src, int64_t row_bytes, int k, cons
   const int natural = idl_pack_kind(type), blocks = (k + 31) / 32;
   if (natural < 0 || kind < 0 || kind >= KINDS) return -1;
   const int64_t cell = cell_bytes(kind);
-  // Q4 codes fit into Q8 and Q8H, and Q8 into Q8H, so those keep every bit; the rest goes through floats.
-  const bool exact = natural <= kind && kind <= Q8H;
+  // Four bits fit into eight, one scale into two, and a middle is an offset like any other, so those keep every bit; the
+  // rest goes through floats.
+  const bool exact = natural <= kind && kind <= Q8H && !(natural == Q4 && kind == Q8C);
+  if (kind == Q4C && !exact) return -1;  // sixteen levels around a middle: nothing is rounded to these
   std::vector<float> values((size_t)blocks * 32, 0.0f);
   for (int r = 0; r < rows; r++) {
     if (row_map[r] < 0) continue;
