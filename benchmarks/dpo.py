@@ -1,4 +1,4 @@
-"""DPO beside TRL: the same 64 pairs, the same weights, the same tokens; losses, gradients and seconds.
+"""DPO beside TRL: the same pairs, the same weights, the same tokens; losses, gradients and seconds.
 
 The policy is the embedded SmolLM2 with one matrix changed, so that it differs from its reference. TRL's own collator,
 trainer and loss run on a transformers model of the same float32 weights, its reference log-probabilities given to it
@@ -15,14 +15,14 @@ from typing import Any
 
 from benchmarks.harness import Result, data_path, ratios, spread
 
-SUMMARY = "DPO: loss and gradients equal to TRL's on 64 pairs, and seconds per step beside it."
+SUMMARY = "DPO: loss and gradients equal to TRL's on the same pairs, and seconds per step beside it."
 FILE = "pref/rasbt_instruction_preference.json"
 BETA = 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pairs", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
 
 

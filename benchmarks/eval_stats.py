@@ -2,8 +2,9 @@
 
 Simulated tasks whose true mean is known: right-or-wrong items at several accuracies, skewed continuous scores, and
 paired differences of two systems that share the items' difficulty, from 50 to 500 items. For each, the share of 95 %
-intervals that hold the truth, beside scipy.stats.bootstrap (BCa) on the very same samples with as many draws. Coverage
-is itself a measured share, so it stands with its own interval.
+intervals (those that a report prints: Wilson's, a bootstrap, Bonett and Price's) that hold the truth, beside
+scipy.stats.bootstrap (BCa) on the very same samples. Coverage is itself a measured share, so it stands with its own
+interval.
 
 The accuracies are drawn anew for every task, within 3 points: at one fixed accuracy the coverage of any interval of a
 proportion jumps up and down with n, because k of n right has few values (Brown, Cai and DasGupta 2001). At exactly 0.9
@@ -24,13 +25,16 @@ import numpy as np
 
 from benchmarks.harness import Result
 from idiolect.evals.rank import Match, Table, bradley_terry
-from idiolect.evals.stats import Estimate, bootstrap, wilson
+from idiolect.evals.stats import Estimate, figure, wilson
+from idiolect.evals.stats import paired as compared
 
-SUMMARY = "Coverage of bootstrap intervals beside scipy's, and Bradley-Terry beside choix, on simulated tasks."
+SUMMARY = (
+    "Coverage of the intervals that reports print beside scipy's, and Bradley-Terry beside choix, on simulated tasks."
+)
 SIZES = (50, 100, 200, 500)
 LOW, HIGH = 0.93, 0.97
 AROUND = 0.03
-Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, float]]  # (values [n], their true mean)
+Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, float]]  # (values [n], or two systems' [2, n]; the mean)
 
 
 def binary(accuracy: float) -> Draw:
@@ -47,12 +51,12 @@ def skewed(rng: np.random.Generator, n: int) -> tuple[np.ndarray, float]:
 
 
 def paired(rng: np.random.Generator, n: int) -> tuple[np.ndarray, float]:
-    """Differences of two systems, right on some 70 % and 55 % of items whose difficulty both share: an item of
+    """Two systems, right on some 70 % and 55 % of items whose difficulty both share: an item of
     difficulty u is answered when 0.6 u + 0.4 v < cut, whose chance is (cut - 0.2) / 0.6 for cuts from 0.4 to 0.6."""
     hard = rng.random(n)
     cuts = rng.uniform(0.57, 0.6), rng.uniform(0.5, 0.56)
     a, b = (0.6 * hard + 0.4 * rng.random(n) < cut for cut in cuts)
-    return a.astype(float) - b.astype(float), (cuts[0] - cuts[1]) / 0.6
+    return np.stack([a, b]).astype(float), (cuts[0] - cuts[1]) / 0.6
 
 
 TASKS: dict[str, Draw] = {
@@ -85,7 +89,11 @@ def coverage(draw: Draw, n: int, tasks: int, draws: int) -> tuple[Estimate, Esti
     for seed in range(tasks):
         values, truth = draw(np.random.default_rng((n, seed)), n)
         begin = time.perf_counter()
-        ours = bootstrap(values, draws=draws, seed=seed)
+        if values.ndim == 2:
+            ours = compared(*values, draws=draws, seed=seed).estimate
+            values = values[0] - values[1]
+        else:
+            ours = figure(values, draws=draws, seed=seed)
         middle = time.perf_counter()
         low, high = scipys(values, draws, seed)
         seconds[0] += middle - begin

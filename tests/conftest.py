@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,44 @@ import pytest
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+COMPILERS = re.compile(r"(.*-)?(c\+\+|g\+\+|clang\+\+)(-[\d.]+)?|zig")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-compiler", action="store_true", help="run as on a machine that has no C++ compiler and built no kernels"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--no-compiler"):
+        bare = tempfile.TemporaryDirectory(prefix="no-compiler-")
+        config.add_cleanup(bare.cleanup)
+        hide_compilers(Path(bare.name))
+
+
+def hide_compilers(folder: Path) -> None:
+    """This process, and those that it starts, find every program but the compilers; a cache with the weights alone."""
+    programs, modules, cache = folder / "bin", folder / "modules", folder / "home" / "cache"
+    for place in (programs, modules, cache):
+        place.mkdir(parents=True)
+    for place in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for program in sorted(place.iterdir()) if place.is_dir() else ():
+            if not COMPILERS.fullmatch(program.name) and not (programs / program.name).is_symlink():
+                (programs / program.name).symlink_to(program)
+    (modules / "sitecustomize.py").write_text("import sys\n\nsys.modules['ziglang'] = None\n")
+    sys.modules["ziglang"] = None  # type: ignore[assignment]
+    from idiolect.core import files
+
+    packages = files.cache_dir() / "packages"
+    packages.mkdir(exist_ok=True)
+    (cache / "packages").symlink_to(packages, target_is_directory=True)
+    os.environ.pop("CXX", None)
+    os.environ["PATH"] = str(programs)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(modules), *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ["IDIOLECT_HOME"] = str(folder / "home")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ their own variables; a read counts when a frame of ours asked for it.
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -141,3 +142,26 @@ def test_files_stay_small(file: Path) -> None:
     lines = len(file.read_text().splitlines())
     assert lines <= 400, f"{lines} lines: split it"
     assert file.name != "utils.py", "name it after what it does"
+
+
+LAZY = ["idiolect.data", "idiolect.evals.systems", "idiolect.models", "idiolect.train", "idiolect.weights"]
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_names_imported_on_first_use_are_the_documented_ones(package: str) -> None:
+    """A module that is called like a name would take its place as soon as somebody imports it."""
+    module = importlib.import_module(package)
+    where = module._WHERE
+    assert set(module.__all__) == set(where) | {name for name in module.__all__ if name.isupper() and name not in where}
+    for name, part in where.items():
+        assert getattr(module, name) is vars(importlib.import_module(f"{package}.{part}"))[name]
+        assert importlib.util.find_spec(f"{package}.{name}") is None
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'laod'"):
+        _ = module.laod
+
+
+def test_every_lazy_package_is_checked() -> None:
+    found = {
+        f"idiolect.{'.'.join(f.parent.relative_to(SRC).parts)}" for f in FILES if "\ndef __getattr__(" in f.read_text()
+    }
+    assert found == set(LAZY)

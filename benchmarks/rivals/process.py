@@ -28,6 +28,9 @@ def torch_alone() -> dict[str, Any]:
 
 
 def ours(ids: list[int], threads: int) -> dict[str, Any]:
+    import gguf  # noqa: F401  these three are imported where they are needed, which is no part of getting ready
+    import jinja2  # noqa: F401
+    import tokenizers  # noqa: F401
     import torch
 
     from idiolect import models

@@ -42,56 +42,43 @@ EXAMPLES = {
     "search": """
   idiolect search ~/papers "late payment"
   idiolect search ~/papers payment -k 20 --how bm25 --json""",
-    "models": """
-  idiolect models list                     what can be used, what is here
-  idiolect models inspect ./model.gguf     what is in a file
-  idiolect models fetch                    get the embedded models now""",
     "train": """
   idiolect train                                          the recipes there are
-  idiolect train gpt-shakespeare --data shakespeare.txt   a GPT from nothing, in minutes
+  idiolect train gpt-shakespeare --data shakespeare.txt   a GPT from nothing
   idiolect train sft-lora --data chats.jsonl --out runs/mine
-  idiolect train runs/mine --resume                       go on where it was stopped
+  idiolect train runs/mine --resume                       go on after a stop
   idiolect train sft-full -d x.jsonl --preset tiny --set train.optimiser.lr=1e-5
   torchrun --nproc-per-node 2 -m idiolect train sft-full --data x.jsonl""",
     "export": """
   idiolect export hf:org/model model.gguf --type q8_0     for llama.cpp
   idiolect export model.gguf ./model --type bf16          for transformers""",
     "plan": """
-  idiolect plan 7b                                          what a size alone tells
-  idiolect plan ./model --serve --context 8192 --batch 8    memory and speed of serving
-  idiolect plan ./model --tune qlora --rank 16              memory and work of tuning
+  idiolect plan 7b                                          what a size tells
+  idiolect plan ./model --serve --context 8192 --batch 8    memory and speed
+  idiolect plan ./model --tune qlora --rank 16              memory and work
   idiolect plan config.json --train --tokens 300b --machine h100""",
     "tune": """
-  idiolect tune embedded chats.jsonl --out runs/mine      LoRA on the embedded model
+  idiolect tune embedded chats.jsonl --out runs/mine      learn them
   idiolect tune ./Qwen3-0.6B chats.jsonl --rank 16 --targets all --quantise nf4
   idiolect tune embedded chats.jsonl --method prefix --option tokens=30
   idiolect up --no-docs --adapter mine=runs/mine/adapter   talk to it""",
     "eval": """
   idiolect eval --list                                    the tasks there are
-  idiolect eval embedded --tasks demo                     a first figure in a minute
+  idiolect eval embedded --tasks demo                     figures in a minute
   idiolect eval ./model.gguf --tasks arc,mmlu --data ~/bench --limit 500
-  idiolect eval embedded --tasks mine.yaml --adapter runs/mine/adapter --out report
-  idiolect eval http://127.0.0.1:8017/v1 --tasks gsm8k --data ~/bench --price 0.15,0.60
+  idiolect eval embedded --tasks mine.yaml --adapter runs/mine/adapter -o report
+  idiolect eval embedded --tasks harness:arc_local.yaml   a task of lm-eval's
+  idiolect eval http://127.0.0.1:8017/v1 -t gsm8k -d ~/bench --price 0.15,0.60
   idiolect eval search:hybrid --tasks cranfield --data ~/ir""",
     "compare": """
   idiolect compare embedded q8=embedded,weights=q8_0 --tasks demo,sentiment
-  idiolect compare base=./m tuned=./m,adapter=runs/mine/adapter -t arc -d ~/bench --out report
-  idiolect compare words=search:bm25 both=search:hybrid --tasks cranfield --data ~/ir
-  idiolect compare plain=embedded notes=embedded,docs=notes,mode=quote --tasks mine.yaml""",
+  idiolect compare base=./m tuned=./m,adapter=runs/me/adapter -t arc -d ~/bench
+  idiolect compare words=search:bm25 both=search:hybrid -t cranfield -d ~/ir
+  idiolect compare few=embedded,docs=notes,k=3 many=embedded,docs=notes,k=8 -t t.yaml""",
     "contamination": """
-  idiolect contamination corpus/ test.jsonl               13 words in a row that both have
+  idiolect contamination corpus/ test.jsonl               13 words of both
   idiolect contamination corpus/ test.jsonl --field question --json
   idiolect contamination corpus/ test.jsonl --model ./mine --reference embedded""",
-    "store": """
-  idiolect store verify                    is everything still there, unchanged?
-  idiolect store events --kind feedback    what people said""",
-    "keys": """
-  idiolect keys create laptop              prints the key once
-  idiolect up notes --host 0.0.0.0 --keys ~/.local/state/idiolect/keys.json""",
-    "bench": """
-  idiolect bench serve http://127.0.0.1:8017 --rate 4 --requests 200
-  idiolect bench serve --up ./Qwen3-4B --rate 2 --slo ttft=1,itl=0.1
-  idiolect bench serve http://gpu:8000 --json    any OpenAI-compatible server""",
     "doctor": """
   idiolect doctor
   idiolect doctor --json""",
@@ -129,7 +116,8 @@ def build(listing: bool = True) -> App:
         suppress_keyboard_interrupt=False,
     )
     for order, (name, (where, line)) in enumerate(COMMANDS.items()):
-        options: dict[str, str] = {} if where.endswith(":app") else {"help_epilogue": _examples(name)}
+        group = where.endswith(":app")  # a group of commands has its examples where it is
+        options: dict[str, str] = {} if group else {"help_epilogue": _examples(name)}
         if listing:
             options["help"] = line
         app.command(f"idiolect.commands.{where}", name=name, sort_key=order, **options)
@@ -163,6 +151,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (`| head`). Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a path that is a folder, may not be read, has no room: what the system says of it
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error} (check the path and its permissions)")
 
 
 def _fail(text: str) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -17,6 +19,11 @@ from idiolect import __version__
 from idiolect.cli import COMMANDS, EXAMPLES, build, main
 from idiolect.core.store import Store
 
+GROUPS = {  # commands with commands of their own, and the examples that their help shows
+    name: importlib.import_module(f"idiolect.commands.{name}").EXAMPLES
+    for name, (where, _) in COMMANDS.items()
+    if where.endswith(":app")
+}
 IDIOLECT = [sys.executable, "-m", "idiolect"]
 
 
@@ -54,11 +61,21 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "line", [x for text in EXAMPLES.values() for x in text.splitlines() if x.startswith("  idiolect")]
+    "line",
+    [x for text in (*EXAMPLES.values(), *GROUPS.values()) for x in text.splitlines() if x.startswith("  idiolect")],
 )
 def test_every_example_parses(line: str) -> None:
+    assert len(line) <= 80, "help would break it on an ordinary terminal"
     command = line.strip().split("   ", maxsplit=1)[0].split(" | ")[0]
     build().parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_shows_its_own_examples(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in ([group], [group, "--help"]):
+        assert main(argv) == 0
+        shown = re.findall(r"^ *idiolect (\w+)", capsys.readouterr().out, re.MULTILINE)
+        assert group in shown and "search" not in shown
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +102,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["up", "--no-docs", "--host", "no.such.host.invalid", "--port", "0"], "no.such.host.invalid"),
         (["up", "--no-docs", "--dtype", "float3"], "float32"),
         (["up", "--no-docs", "--model", "missing.gguf", "--encoder", "none", "--port", "0"], "missing.gguf"),
+        (["up", "--no-docs", "--device", "tpu", "--encoder", "none", "--port", "0"], "device 'tpu' is not known"),
         (["ask"], "QUESTION"),
+        (["ask", "x", "--max-tokens", "0"], "give 1 or more"),
         (["ask", "  "], "the question is empty"),
         (["ask", "x", "--length", "9"], "5"),
         (["ask", "x", "--docs", "missing"], "there is no folder missing"),
@@ -94,6 +113,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["search", "{tmp}"], "QUERY"),
         (["search", "{tmp}", "x", "--how", "bm52"], "bm25"),
         (["search", "{tmp}", "x", "-k", "0"], "1"),
+        (["search", "{tmp}", " "], "the query is empty"),
+        (["search", "{tmp}", "x", "--stale", "--how", "bm25"], "has not been indexed"),
         (["models", "inspect", "missing.gguf"], "missing.gguf"),
         (["models", "inspect", "pipy:x==1"], "pypi"),
         (["models", "inspect", "{junk}/bad.gguf"], "bad.gguf"),
@@ -101,6 +122,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["store", "verify", "--store", "{junk}/x.bin"], "x.bin"),
         (["store", "events", "--store", "{junk}/x.bin"], "damaged"),
         (["keys", "revoke", "nobody"], "no live key"),
+        (["keys", "list", "--file", "{tmp}"], "Is a directory"),
+        (["store", "events", "--limit", "0"], "--limit"),
+        (["store", "verify", "--store", "{empty}"], "there is no store"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

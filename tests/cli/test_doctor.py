@@ -42,6 +42,20 @@ def test_without_a_compiler_the_runner_is_torch_and_says_why(
     assert found["state"] == "note" and "no C++ compiler" in found["value"] and "g++" in found["advice"]
 
 
+def test_ceilings_are_measured_once_and_again_when_their_file_is_gone(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a compiler torch measures, so that this takes a second and builds nothing."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "measured just now" in findings(capsys)["ceilings"]["value"]
+    kept = findings(capsys)["ceilings"]["value"]
+    assert "measured on 2" in kept and str(home / "cache" / "machine") in kept
+    assert findings(capsys)["ceilings"]["value"] == kept
+    shutil.rmtree(home / "cache" / "machine")
+    assert "measured just now" in findings(capsys)["ceilings"]["value"]
+
+
 def test_missing_weights_come_with_the_way_out(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = findings(capsys)
     assert found["language model"]["state"] == "note"

@@ -53,6 +53,11 @@ def test_names() -> None:
         (["eval", "search:bm25", "-t", "demo"], "gives no choose replies"),
         (["eval", "embedded,wieghts=q8_0", "-t", "demo"], "did you mean 'weights'"),
         (["compare", "embedded", "-t", "demo"], "two systems"),
+        (["eval", "embedded", "-t", "harness:gone.yaml"], "there is no task file gone.yaml"),
+        (["eval", "embedded,docs=gone", "-t", "translation"], "there is no folder gone"),
+        (["eval", "embedded,docs=.,k=many", "-t", "translation"], "k is 'many'"),
+        (["eval", "embedded,docs=.,mode=quot", "-t", "translation"], "did you mean 'quote'"),
+        (["eval", "embedded,version=2", "-t", "demo"], "version does not go with embedded"),
     ],
 )
 def test_mistakes_are_one_line(words: list[str], said: str, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,11 +73,33 @@ def test_the_list_of_tasks(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"\n{name} " in out
 
 
+def test_a_task_file_of_lm_eval_on_the_command_line(tmp_path: Path) -> None:
+    """`harness:FILE`: its data lie beside it, and --shots and --set change it as any other."""
+    from idiolect.evals import tasks
+
+    (tmp_path / "rows.jsonl").write_text('{"q": "1 + 1 =", "a": 1}\n{"q": "1 + 2 =", "a": 0}\n')
+    said = {
+        "task": "sums",
+        "output_type": "multiple_choice",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": "rows.jsonl"}},
+        "test_split": "test",
+        "doc_to_text": "q",
+        "doc_to_choice": ["3", "2"],
+        "doc_to_target": "a",
+    }
+    (tmp_path / "sums.yaml").write_text(json.dumps(said))
+    task = tasks.load(f"harness:{tmp_path / 'sums.yaml'}")
+    assert [item.target for item in task.items()] == [1, 0] and task.name == "sums"
+    shot = tasks.load(f"harness:{tmp_path / 'sums.yaml'}", None, ["examples.count=1"])
+    assert shot.hash != task.hash and "2" in next(iter(shot.items())).request.context.split("\n\n")[0]
+
+
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("eval", "compare"):
         assert cli.main([command, "--help"]) == 0
         out = capsys.readouterr().out
-        assert "Examples:" in out and f"idiolect {command} embedded" in out
+        assert "Examples:" in out and f"idiolect {command} " in out and "harness:" in out and "--fresh" in out
 
 
 def test_two_searches_on_a_small_collection(tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,11 @@ def test_the_arithmetic_is_shown(capsys: pytest.CaptureFixture[str], config: str
         (["CONFIG", "--tune", "lora", "--rank", "0"], "1 or more"),
         (["CONFIG", "--weights", "nf5"], "nf4"),
         (["7b", "--tokens", "many"], "no number"),
+        (["7b", "--tokens", "nan"], "tokens is nan"),
+        (["7b", "--tokens", "-5"], "tokens is -5"),
+        (["0b"], "size is 0b"),
+        (["7b", "--tune", "qlora"], "--tune needs the shape of a model"),
+        (["7b", "--context", "-1"], "context is -1"),
     ],
 )
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], config: str, words: list[str], word: str) -> None:

@@ -54,6 +54,28 @@ def test_adapters_are_named_on_the_command_line(tmp_path: Path) -> None:
         adapters((str(tmp_path),))
 
 
+def test_what_the_examples_are_is_said_before_they_are_learned(
+    chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from idiolect import models
+    from idiolect.train.blank import BlankConfig, blank
+    from idiolect.train.vocabulary import TokenizerConfig, learn
+
+    words = TokenizerConfig("bpe", size=300)
+    model = blank(
+        BlankConfig(width=32, layers=1, heads=2, context=64, tokenizer=words), learn(words, ["Aye, 1 it is."])
+    )
+    models.save(model, tmp_path / "base")
+    long = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b " * 99}]}
+    chats.write_text(chats.read_text() + "\n" + json.dumps(long))
+    changes = [f"model.source={tmp_path / 'base'}", "train.steps=1", "data.too_long=truncate", "data.context=40"]
+    arguments = ["sft-lora", "--preset", "tiny", "--data", str(chats), "--out", str(tmp_path / "run")]
+    assert main(["train", *arguments, *(word for change in changes for word in ("--set", change))]) == 0
+    said = capsys.readouterr().out
+    assert "records" in said and said.index("padding saved") < said.index("training loss")
+    assert "0 left out, 1 truncated" in said, "with the recipe's own settings"
+
+
 @pytest.mark.slow
 def test_from_examples_to_an_answer(
     chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

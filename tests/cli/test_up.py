@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,34 @@ def test_ask_answers_with_sources(folder: Path, places: list[str]) -> None:
     assert report["mode"] == "quote"
     with Store.open(places[1]) as store:
         assert list(store.events(trace=report["trace"]))
+
+
+def test_ask_does_not_wait_for_the_vectors_of_a_new_folder(folder: Path, tmp_path: Path) -> None:
+    """In a pipe it ends with the answer; for somebody at a terminal it makes the vectors afterwards."""
+    pty = pytest.importorskip("pty")
+    state = ["--store", str(tmp_path / "store.sqlite"), "--index", str(tmp_path / "index"), "--set", "wait=0"]
+    ask = [*IDIOLECT, "ask", "How much rent does the tenant pay?", "--docs", str(folder), *state]
+
+    def vectors() -> int:
+        with closing(sqlite3.connect(tmp_path / "index" / "library.db")) as db:
+            return int(db.execute("SELECT count(*) FROM vectors").fetchone()[0])
+
+    piped = subprocess.run(ask, capture_output=True, text=True, check=True)
+    assert "900 euros" in piped.stdout
+    assert re.search(r"note: 0 of \d passages have their vectors", piped.stderr)
+    assert f"`idiolect index {folder}`" in piped.stderr and vectors() == 0
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(ask, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # the other end is closed
+            while some := os.read(ours, 65536):
+                said += some
+    os.close(ours)
+    assert process.returncode == 0 and vectors() > 0
+    assert b"900 euros" in said and b"making the other vectors" in said
+    again = subprocess.run(ask, capture_output=True, text=True, check=True)
+    assert "900 euros" in again.stdout and "vectors" not in again.stderr
 
 
 def test_ctrl_c_ends_it_cleanly(server: Up) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from idiolect.core.errors import NotFound, Unavailable
-from idiolect.core.files import atomic_write, cache_dir, lock, sha256_file, state_dir
+from idiolect.core.files import atomic_write, cache_dir, lock, sha256_file, sha256_kept, state_dir
 from idiolect.core.progress import Report, progress
 
 
@@ -100,3 +100,20 @@ def test_a_lock_is_freed_when_its_process_dies(tmp_path: Path) -> None:
     begin = time.monotonic()
     with lock(path, timeout=10):
         assert time.monotonic() - begin < 5
+
+
+def test_a_kept_hash_follows_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read once, and again as soon as the file is another; a damaged note of it is no answer."""
+    from idiolect.core import files
+
+    monkeypatch.setenv("IDIOLECT_HOME", str(tmp_path / "home"))
+    path, read = tmp_path / "weights", []
+    monkeypatch.setattr(files, "sha256_file", lambda file: read.append(file) or sha256_file(file))
+    path.write_bytes(b"one")
+    assert sha256_kept(path) == sha256_kept(path) == sha256_file(path) and len(read) == 1
+    path.write_bytes(b"two")
+    os.utime(path, ns=(1, 1))
+    assert sha256_kept(path) == sha256_file(path) and len(read) == 2
+    for note in (cache_dir() / "hashes").iterdir():
+        note.write_text("nonsense")
+    assert sha256_kept(path) == sha256_file(path) and len(read) == 3

@@ -103,7 +103,7 @@ def test_progress_draws_on_a_terminal() -> None:
     code = (
         "import time\nfrom idiolect.core.progress import progress\n"
         "with progress('weighing', 3000, 'B') as a, progress('counting', unit='files') as b:\n"
-        " a.update(done=2000); b.advance(7); time.sleep(0.5)"
+        " a.update(done=2000); b.advance(7); time.sleep(0.3); b.unit = 'passages'; b.advance(1); time.sleep(0.3)"
     )
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", code], stderr=theirs, stdout=subprocess.DEVNULL, check=True)
@@ -112,4 +112,4 @@ def test_progress_draws_on_a_terminal() -> None:
     os.close(ours)
     assert b"weighing" in drawn
     assert b"2.0 kB/3.0 kB" in drawn
-    assert b"7 files" in drawn
+    assert b"7 files" in drawn and b"8 passages" in drawn

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+import tokenizers as tk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +14,8 @@ from idiolect.core.call import Message, ToolCall
 from idiolect.core.errors import BadInput
 from idiolect.data.codec import Codec
 from idiolect.data.examples import Chat, Completion, Labelled, Preference, Text
+from idiolect.text.hf import HFTokenizer
+from idiolect.text.template import Template
 from tests.data.parts import codec, tokenizer
 
 ENDS = {"chatml": "<|im_end|>", "chatml_generation": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>"}
@@ -30,6 +35,8 @@ def test_answers_are_learned_and_nothing_else(name: str, asked: str, answer: str
     said = [Message("user", asked), Message("assistant", answer), Message("user", asked), Message("assistant", second)]
     assert learned(c, 0, Chat(tuple(said))) == answer + end + second + end
     assert learned(c, 0, Completion(asked, answer)) == answer + end
+    asked_again = Chat(tuple(said), asked=3)
+    assert learned(c, 0, asked_again) == second + end, "what a prompt says is not learned, whoever says it"
     pair = Preference(tuple(said[:3]), ((Message("assistant", second),), (Message("assistant", second + "x"),)))
     assert learned(c, 0, pair) == second + end, "an answer of the history is not the response"
     assert learned(c, 1, pair) == second + "x" + end
@@ -83,10 +90,39 @@ def test_too_long_is_what_was_asked_for() -> None:
         codec(context=40, too_long="stop").rows(chat)
 
 
+def test_a_token_left_over_is_counted() -> None:
+    whole = codec().rows(Text("a b c " * 50))[0].segments[0][0]
+    (row,) = codec(context=len(whole) - 1).rows(Text("a b c " * 50))
+    assert len(row.segments[0][0]) == len(whole) - 1
+    assert row.cut == 1
+
+
+def test_a_text_that_is_cut_keeps_its_frame() -> None:
+    """As `headed.load(...).scores` asks, and as transformers truncates: [CLS] words [SEP]."""
+    backend = tk.Tokenizer(tk.models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3}, "[UNK]"))
+    backend.pre_tokenizer = tk.pre_tokenizers.WhitespaceSplit()
+    backend.add_special_tokens(["[CLS]", "[SEP]"])
+    backend.post_processor = tk.processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)])
+    words = HFTokenizer(json.loads(backend.to_str()), {"cls_token": "[CLS]", "sep_token": "[SEP]"})
+    (row,) = Codec(words, None, context=6, too_long="truncate").rows(Labelled("a " * 9, "x"))
+    assert row.segments[0][0].tolist() == [1, 3, 3, 3, 3, 2] == words.frame(words.encode("a " * 9), 6)
+    assert row.cut == 5
+    assert Codec(words, None, context=6, too_long="drop").rows(Labelled("a " * 9, "x")) == []
+
+
 def test_what_a_template_drops_is_refused() -> None:
     call = Message("assistant", "", tool_calls=(ToolCall("1", "look_up", "{}"),))
     with pytest.raises(BadInput, match="'look_up'"):
         codec("chatml").rows(Chat((Message("user", "a"), call)))
+    source = (
+        "{% for m in messages %}{% if m.role != 'system' %}<|im_start|>{{ m.role }}\n"
+        "{{ m.content.split('</think>')[-1] | trim }}<|im_end|>{% endif %}{% endfor %}"
+    )
+    deaf = Codec(tokenizer(), Template(source, tokenizer()), context=512)
+    said = (Message("user", " a\n"), Message("assistant", "<think>\nb\n</think>\n\nc\nd "))
+    assert len(deaf.rows(Chat(said))) == 1, "thoughts and white space may go"
+    with pytest.raises(BadInput, match="leaves turn 1, the system's, out"):
+        deaf.rows(Chat((Message("system", "be kind"), *said)))
 
 
 def test_the_fingerprint_sees_every_setting() -> None:

@@ -29,6 +29,18 @@ HISTORY = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: Q\n\nAssistant: "
         ({"prompt": "p", "completion": "c"}, Completion("p", "c")),
         ({"instruction": "i", "input": "", "output": "o"}, Completion("i", "o")),
         ({"instruction": "i", "input": "j", "output": "o", "history": []}, Completion("i\n\nj", "o")),
+        ({"instruction": "i", "context": "j", "response": "o", "category": "qa"}, Completion("i\n\nj", "o")),
+        ({"instruction": "i", "context": None, "response": "o"}, Completion("i", "o")),
+        ({"system": "S", "prompt": "p", "completion": "c"}, Completion("p", "c", "S")),
+        (
+            {"instruction": "Q", "output": "good", "history": [["hi", "hello"]], "system": "S"},
+            Chat((Message("system", "S"), Message("user", "hi"), Message("assistant", "hello"), USER, GOOD)),
+        ),
+        (
+            {"instruction": "Q", "chosen": "good", "rejected": "bad", "history": [["hi", "hello"]]},
+            Preference((Message("user", "hi"), Message("assistant", "hello"), USER), PAIR.responses),
+        ),
+        ({"text": "a", "first": "", "last": None}, Text("a")),
         ({"messages": [ASKED, {"role": "assistant", "content": "good"}]}, Chat((USER, GOOD))),
         (
             {
@@ -43,7 +55,14 @@ HISTORY = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: Q\n\nAssistant: "
             {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "good"}], "system": "S"},
             Chat((Message("system", "S"), USER, GOOD)),
         ),
-        ({"prompt": [ASKED], "completion": [{"role": "assistant", "content": "good"}]}, Chat((USER, GOOD))),
+        (
+            {
+                "prompt": [ASKED],
+                "completion": [{"role": "assistant", "content": "good"}],
+                "tools": [{"type": "function", "function": {"name": "f"}}],
+            },
+            Chat((USER, GOOD), ({"type": "function", "function": {"name": "f"}},), asked=1),
+        ),
         ({"prompt": "Q", "chosen": "good", "rejected": "bad"}, PAIR),
         ({"instruction": "Q", "output": "good", "chosen": "good", "rejected": "bad"}, PAIR),
         (
@@ -106,6 +125,7 @@ def test_tool_calls() -> None:
         ({"prompt": "p"}, "'completion' is missing"),
         ({"prompt": "p", "completion": 3}, "'completion' is no text"),
         ({"instruction": "", "input": "", "output": "o"}, "'instruction' is empty"),
+        ({"instruction": "i", "output": "o", "history": ["a"]}, "'history' is no list of pairs"),
         ({"prompt": "p", "chosen": "a"}, "'rejected' is missing"),
         ({"prompt": "p", "chosen": "a", "rejected": "a"}, "the same"),
         ({"prompt": "p", "chosen": "a", "rejected": ""}, "'rejected' is empty"),

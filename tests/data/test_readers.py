@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,11 @@ def test_folders_and_globs_are_read_by_name(tmp_path: Path) -> None:
         ("x.jsonl", b'[\n{"text": "a"}]\n', "holds a JSON array"),
         ("x.json", b'[\n {"text": "a"},\n {"text" "b"}\n]', "x.json, line 3, column 10"),
         ("x.json", b'[{"text": "a"},\n]', "x.json, line 2, column 1"),
+        (
+            "x.json",
+            b'[{"text": "a"},\n {"text": "b", "label": NaN}]',
+            "x.json, line 2, column 2: this is not JSON: NaN",
+        ),
         ("x.json", b'[{"text": "a"}', "expecting ','"),
         ("x.json", b'[{"text": "a"}]\n{}', "x.json, line 2, column 1: this is not JSON: there is more"),
         ("x.json", b'"text"', "holds no JSON array"),
@@ -147,3 +154,88 @@ def test_a_long_document_comes_in_parts_that_make_it_up(tmp_path: Path) -> None:
     assert [p["first"] for p in found] == [True] + [False] * (len(found) - 1)
     assert [p["last"] for p in found] == [False] * (len(found) - 1) + [True]
     assert all(len(p["text"].encode()) <= 100 for p in found)
+
+
+def test_files_from_windows(tmp_path: Path) -> None:
+    """A byte-order mark, carriage returns and blank lines."""
+    mark = b"\xef\xbb\xbf"
+    (tmp_path / "a.jsonl").write_bytes(mark + b'{"text": "a"}\r\n\r\n   \r\n{"text": "b"}\r\n')
+    (tmp_path / "b.jsonl").write_bytes(mark + b'\r\n{"text": "a"}\r\n{"text": "b"}')
+    (tmp_path / "c.json").write_bytes(mark + b'[{"text": "a"},\r\n {"text": "b"}]\r\n')
+    (tmp_path / "d.csv").write_bytes(mark + b"text\r\na\r\nb\r\n")
+    for name in ("a.jsonl", "b.jsonl", "c.json", "d.csv"):
+        assert list(Dataset(tmp_path / name)) == [Text("a"), Text("b")], name
+    assert Dataset(tmp_path / "a.jsonl").place(1).endswith("line 4")
+    (tmp_path / "e.txt").write_bytes(mark + b"a\r\n===\r\nb\r\n")
+    assert [e.text for e in Dataset(tmp_path / "e.txt", separator="===")] == ["a", "b\r\n"]  # type: ignore[union-attr]
+
+
+def test_nested_columns_of_parquet_are_what_they_were_in_json(tmp_path: Path) -> None:
+    """Arrow fills objects up with the keys of others: neither a turn nor a call may get what it did not have."""
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    def call(name: str, **arguments: object) -> dict[str, object]:
+        return {
+            "role": "assistant",
+            "tool_calls": [{"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}],
+        }
+
+    asked = {"role": "user", "content": "Q"}
+    chats = [
+        {"messages": [asked, call("f", x=1), {"role": "tool", "content": "2", "tool_call_id": "1"},
+                      {"role": "assistant", "content": "good"}]},
+        {"messages": [asked, call("g", city="Wien", days=[1, 2])]},
+        {"messages": [{"role": "system", "content": "S"}, asked, {"role": "assistant", "content": "good"}]},
+    ]  # fmt: skip
+    parquet.write_table(arrow.Table.from_pylist(chats), tmp_path / "x.parquet", row_group_size=2)
+    found = list(Dataset(tmp_path / "x.parquet"))
+    assert found == list(Dataset(jsonl(tmp_path / "x.jsonl", chats)))
+    assert found[1].messages[1].tool_calls[0].arguments == '{"city": "Wien", "days": [1, 2]}'  # type: ignore[union-attr]
+    pair = {
+        "chosen": [asked, {"role": "assistant", "content": "a"}],
+        "rejected": [asked, {"role": "assistant", "content": "b"}],
+    }
+    parquet.write_table(arrow.Table.from_pylist([{**pair, "prompt": None, "score": 1.5}]), tmp_path / "y.parquet")
+    assert list(Dataset(tmp_path / "y.parquet")) == list(Dataset(jsonl(tmp_path / "y.jsonl", [pair])))
+
+
+def test_a_long_cell_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(f"text\n{'a' * 200_000}\n")
+    assert list(Dataset(tmp_path / "x.csv")) == [Text("a" * 200_000)]
+    assert csv.field_size_limit() == 131_072
+
+
+def test_a_file_that_became_shorter_is_one_line(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "x.jsonl", [{"text": "a"}, {"text": "b"}])
+    data = Dataset(path)
+    path.write_text('{"text": "a"}\n')
+    with pytest.raises(BadInput, match="has become shorter"):
+        data[1]
+
+
+READ = """
+import sys
+from idiolect.data import Dataset
+from idiolect.data.files import find
+def peak():
+    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM")) / 1024
+before = peak()
+assert sum(len(example.text) for _, example in Dataset(sys.argv[1]).examples()) > 1e8
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+@pytest.mark.parametrize("name", ["x.jsonl", "x.txt"])
+def test_reading_a_large_file_takes_little_memory(tmp_path: Path, name: str) -> None:
+    """A file of 128 MB, of which no more than some pieces are ever held."""
+    line = (b'{"text": "%s"}\n' if name == "x.jsonl" else b"%s\n===\n") % (b"a" * (1 << 16))
+    with (tmp_path / name).open("wb") as out:
+        for _ in range(2048):
+            out.write(line)
+    code = READ if name == "x.jsonl" else READ.replace("sys.argv[1])", "sys.argv[1], separator='===')")
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / name)], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert float(run.stdout) < 70, "MB"

@@ -333,3 +333,47 @@ async def _until(condition: object) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("did not come true within 5 seconds")
+
+
+def test_news_come_while_the_next_step_computes(model: Llama, runner: str) -> None:
+    """A loop tells what a step chose before it waits for the next one, and nothing is left when all is done."""
+    engine = Engine(model, config(runner))
+    told: list[tuple[int, int]] = []  # (tokens told of, tokens chosen by then)
+    seq = engine.submit(PROMPT, GREEDY, sink=lambda output: told.append((len(told) + 1, seq.generated)))
+    waits: list[int] = []
+    run = engine._runner.run
+
+    def watched(work: Any) -> Any:
+        step = run(work)
+        choose = step.choose
+
+        def chosen() -> Any:
+            waits.append(len(told))
+            return choose()
+
+        step.choose = chosen
+        return step
+
+    engine._runner.run = watched  # type: ignore[method-assign]
+    while not engine.idle:
+        engine._advance()
+    assert waits == list(range(12))  # when a step is waited for, everything before it was told
+    assert told == [(i, i) for i in range(1, 13)] and seq.finish == "length"
+    alone = engine.generate([PROMPT], GREEDY)[0]
+    assert tuple(alone.ids) == tuple(seq.tokens[len(PROMPT) :])
+
+
+def test_auto_takes_kernels_for_what_they_read_as_it_is(runner: str) -> None:
+    if runner == "torch":
+        pytest.skip("one question")
+
+    def chosen(model: Llama, **changes: object) -> str:
+        return Engine(model, config("auto", page_size=16, **changes)).runner
+
+    assert chosen(tiny_native_model()).startswith("torch")  # float32: its keys and values would be halved
+    assert chosen(tiny_native_model().bfloat16()).startswith("native")
+    assert "bfloat16" in chosen(tiny_native_model().bfloat16())
+    assert "int8" in chosen(tiny_native_model(), weights="q8")
+    assert "int8 kv" in chosen(tiny_native_model(), kv="int8")
+    learning = tiny_native_model().bfloat16().requires_grad_(True)
+    assert chosen(learning).startswith("torch")  # tiles would not learn

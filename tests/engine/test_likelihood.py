@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from idiolect import tune
 from idiolect.core.errors import BadInput, ContextOverflow
 from idiolect.engine.likelihood import Likelihoods, Question, stems, windows
 from idiolect.nn import Batch
 from tests.engine.tiny import tiny_model
+from tests.tune.tiny import METHODS, shake, tiny
 
 MODEL = tiny_model()
 tokens = st.integers(1, 20)
@@ -105,3 +110,46 @@ def test_what_cannot_be_scored_is_said() -> None:
         assert "299 tokens" in error.message
     else:
         raise AssertionError("accepted")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [*(("llama", n) for n in METHODS), *(("gpt2", n) for n in ("lora-all", "prefix", "prompt"))]
+)
+def test_scores_with_any_adapter_are_those_of_the_module_that_has_it(kind: str, name: str) -> None:
+    """Options, a shared beginning, long texts: as one forward of one text through the mounted adapter."""
+    model = tiny(kind=kind)
+    mounted = shake(tune.attach(model, METHODS[name]), scale=0.3)
+    mounted.model.requires_grad_(False)
+    shared = tuple(3 + i % 90 for i in range(52))
+    asked = [Question(((*shared, i, 7, 8), (*shared, i, 9)), (53, 53)) for i in range(3, 6)]
+    asked += [Question(((5, 6, 7), (5, 8, 9, 10), (5, 6, 11)), (1, 1, 2))]
+
+    def alone(ids: Sequence[int], start: int) -> float:
+        with torch.no_grad():
+            table = model(Batch.pack([list(ids)])).log_softmax(-1)
+        return sum(float(table[p - 1, ids[p]]) for p in range(start, len(ids)))
+
+    scorer = Likelihoods(model, batch_tokens=48)
+    for index, scores in scorer.score(asked):
+        for ids, start, score in zip(asked[index].ids, asked[index].start, scores, strict=True):
+            assert abs(score.logprob - alone(ids, start)) < 1e-4, (index, ids)
+    assert stems(asked)[0][0] >= 52  # the beginning was computed apart
+    rolled = list(scorer.roll(shared, window=24, stride=10))
+    want = sum(alone(shared[begin:end], scored - begin) for begin, end, scored in windows(52, 24, 10))
+    assert abs(sum(part.logprob for part in rolled) - want) < 1e-3
+    mounted.detach()
+    plain = dict(Likelihoods(model).score(asked))[3]
+    own = dict(scorer.score(asked))[3]
+    assert [s.logprob for s in plain] == [s.logprob for s in own]  # nothing of the adapter stays behind
+
+
+def test_virtual_tokens_take_room() -> None:
+    model = tiny()
+    mounted = tune.attach(model, METHODS["prefix"])
+    assert model.room == model.context - 5
+    text = tuple(3 + i % 90 for i in range(model.context + 1))
+    with pytest.raises(ContextOverflow, match=f"holds {model.room}"):
+        list(Likelihoods(model).score([Question((text,), (len(text) - 1,))]))
+    assert sum(part.tokens for part in Likelihoods(model).roll(text)) == len(text) - 1
+    mounted.detach()
+    assert model.room == model.context

@@ -89,6 +89,12 @@ class Traffic(RuleBasedStateMachine):
         for _ in range(times):
             self.engine.step()
 
+    @rule(times=st.integers(1, 12))
+    def advance(self, times: int) -> None:
+        """As a loop steps: what was chosen is told while the next step computes."""
+        for _ in range(times):
+            self.engine._advance()
+
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:

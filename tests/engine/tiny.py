@@ -79,8 +79,8 @@ def tiny_model(seed: int = 0, scale: float = 0.4, **changes: object) -> Llama:
     model = Llama({**CONFIG, **changes})
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1 or name.endswith("bias"):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
     model = model.double()
     model.tokenizer = Letters()

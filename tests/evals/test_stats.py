@@ -10,7 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.core.errors import BadInput
-from idiolect.evals.stats import advise, bootstrap, holm, kappa, paired, resample, spearman, wilson
+from idiolect.evals.stats import (
+    advise,
+    bootstrap,
+    figure,
+    holm,
+    kappa,
+    mcnemar,
+    paired,
+    resample,
+    resolves,
+    spearman,
+    wilson,
+)
+from idiolect.evals.stats.mcnemar import difference
+from idiolect.evals.stats.swap import LEAST, sign_flips, swap
 
 
 @pytest.mark.parametrize("kind", ["right or wrong", "skewed"])
@@ -85,6 +99,13 @@ def test_wilson_solves_its_equation(of: tuple[int, int]) -> None:
             assert abs(right / n - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / n), rel=1e-4, abs=1e-9)
 
 
+@pytest.mark.parametrize(("right", "n"), [(0, 20), (3, 7), (20, 20), (412, 500)])
+def test_wilson_equals_scipy_s(right: int, n: int) -> None:
+    theirs = pytest.importorskip("scipy.stats").binomtest(right, n).proportion_ci(method="wilson")
+    found = wilson(right, n)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
 def test_pairs_see_what_separate_samples_cannot() -> None:
     rng = np.random.default_rng(7)
     hard = rng.random(300)
@@ -95,7 +116,7 @@ def test_pairs_see_what_separate_samples_cannot() -> None:
     assert found.clear and found.p < 0.001 and (found.wins, found.losses) == (15, 0)
     assert bootstrap(a).low < bootstrap(b).high  # apart they overlap
     same = paired(a, a)
-    assert same.p == 1.0 and not same.clear and same.estimate.value == 0.0
+    assert math.isnan(same.p) and not same.clear and same.estimate.value == 0.0
 
 
 def test_the_p_value_of_equal_systems_is_uniform() -> None:
@@ -161,3 +182,111 @@ def test_rank_correlation_equals_scipy_s() -> None:
     assert spearman([*a, math.nan], [*b, 1.0], draws=200).unscored == 1
     with pytest.raises(BadInput, match="same items"):
         spearman([1.0], [1.0, 2.0])
+
+
+# ------------------------------------------------------------------------------------------------ few items, all equal
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_items_that_are_all_alike_have_an_interval(value: float) -> None:
+    """20 of 20 right is no certainty: the interval is Wilson's, and the bootstrap says that it cannot tell."""
+    alone = bootstrap([value] * 20)
+    assert not alone.bounded and str(alone) == f"{value:.4g} (n=20)"
+    found = figure([*[value] * 20, math.nan], share=True)
+    known = wilson(20 * value, 20)
+    assert (found.low, found.high, found.n, found.unscored) == (known.low, known.high, 20, 1)
+    together = figure([value] * 20, share=True, groups=[i // 5 for i in range(20)])
+    assert (together.low, together.high) == (wilson(4 * value, 4).low, wilson(4 * value, 4).high)
+    whole = figure(np.full((20, 2), value), lambda x: float(x.mean()), share=True)
+    assert (whole.low, whole.high) == (known.low, known.high)
+
+
+def test_right_and_wrong_have_wilson_s_interval_and_others_a_bootstrap() -> None:
+    values = [1.0] * 7 + [0.0] * 3
+    assert (figure(values).low, figure(values).high) == (wilson(7, 10).low, wilson(7, 10).high)
+    assert figure([*values, 0.5]) == bootstrap([*values, 0.5])
+    assert figure(values, groups=list("aabbccddee")) == bootstrap(values, groups=list("aabbccddee"))
+    assert not figure([3.0] * 9).bounded  # no share: nothing bounds how it might vary
+    half = figure([0.5] * 30, share=True)
+    assert half.low == pytest.approx(wilson(15, 30).low)
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_mcnemar_equals_scipy_s_binomial_test(wins: int, losses: int) -> None:
+    theirs = pytest.importorskip("scipy.stats").binomtest
+    expected = theirs(wins, wins + losses).pvalue if wins + losses else 1.0
+    assert mcnemar(wins, losses) == pytest.approx(expected) == mcnemar(losses, wins)
+
+
+def test_paired_right_and_wrong_cover_the_truth_when_few_differ() -> None:
+    """Few items, few differences: Bonett and Price's interval holds the true difference 93 % of the time or more,
+    where a bootstrap does not."""
+    rng = np.random.default_rng(23)
+    held = naive = 0
+    for task in range(600):
+        kind = rng.choice(3, 40, p=[0.9, 0.08, 0.02])  # alike, won, lost
+        wins, losses = int((kind == 1).sum()), int((kind == 2).sum())
+        low, high = difference(wins, losses, 40)
+        held += low <= 0.06 <= high
+        drawn = bootstrap((kind == 1).astype(float) - (kind == 2), draws=200, seed=task)
+        naive += drawn.bounded and drawn.low <= 0.06 <= drawn.high
+    assert held / 600 >= 0.93 and naive < held
+
+
+def test_too_few_differences_get_no_p_value() -> None:
+    """Five of five cannot be significant whatever they are; six of six can."""
+    for wins, clear in ((5, False), (6, True)):
+        a = np.array([1.0] * wins + [0.0] * 30)
+        found = paired(a, np.zeros(len(a)))
+        assert (found.differ, found.clear, math.isnan(found.p)) == (wins, clear, not clear)
+    assert LEAST == 6 and 2 / 2**LEAST < 0.05 < 2 / 2 ** (LEAST - 1)
+    five = paired([1.0, 2.0, 3.0, 4.0, 5.5], [0.0] * 5)
+    assert math.isnan(five.p) and five.estimate.clear_of(0.0) and not five.clear
+    grouped = paired(np.ones(40), np.zeros(40), groups=[i // 8 for i in range(40)])
+    assert grouped.differ == 5 and not grouped.clear  # five passages, however many questions
+
+
+def test_the_interval_and_the_test_of_right_and_wrong_agree() -> None:
+    """At any counts from six differences on, both say clear or neither does, but for one step at the border."""
+    for wins in range(41):
+        for losses in range(wins):
+            if wins + losses >= LEAST:
+                low, _ = difference(wins, losses, 500)
+                p = mcnemar(wins, losses)
+                assert (low > 0) == (p < 0.05) or 0.02 < p < 0.08, (wins, losses)
+
+
+def test_sign_flips_of_few_are_every_way_there_is() -> None:
+    gaps = np.array([0.5, 1.0, -0.25, 2.0, 0.75, 0.1, 0.0])
+    p, differ = sign_flips(gaps, None, 5000, 0)
+    ways = [abs(float((1 - 2 * np.array(signs)) @ gaps[:6])) for signs in np.ndindex(*[2] * 6)]
+    assert differ == 6 and p == pytest.approx(np.mean(np.array(ways) >= abs(gaps.sum()) - 1e-9))
+    a, b = np.stack([gaps, gaps], 1), np.zeros((7, 2))
+    same, _ = swap(a, b, lambda x, y: float(x[:, 0].mean() - y[:, 0].mean()), None, 5000, 0)
+    assert same == pytest.approx(p)
+
+
+def test_swapping_names_is_uniform_under_equality_for_a_figure_that_is_no_mean() -> None:
+    """A ratio of sums (bits per byte) of two equal systems: p below 0.1 in a tenth of the tasks."""
+    rng = np.random.default_rng(29)
+
+    def gap(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a[:, 0].sum() / a[:, 1].sum() - b[:, 0].sum() / b[:, 1].sum())
+
+    p = []
+    for task in range(200):
+        sizes = rng.integers(10, 100, 25).astype(float)
+        one, two = (np.stack([sizes * rng.gamma(9, 1 / 9, 25), sizes], 1) for _ in range(2))
+        p.append(swap(one, two, gap, None, 150, task)[0])
+    assert np.mean(np.array(p) < 0.1) == pytest.approx(0.1, abs=0.065)
+
+
+def test_what_a_number_of_items_resolves_is_the_advice_backwards() -> None:
+    gap = resolves(400, 0.5, correlation=0.5)
+    assert gap == pytest.approx(2.8016 * math.sqrt(0.25 / 400), rel=1e-3)
+    assert advise(gap, 0.5, correlation=0.5).items == pytest.approx(400, rel=0.03)
+    assert resolves(1600) == pytest.approx(resolves(400) / 2) and resolves(3) <= 1.0
+    assert 0 < resolves(400, 1.0) < resolves(400, 0.9)
+    assert resolves(30, correlation=1.0) == 6 / 30  # alike as they may be: five differences are no finding
+    with pytest.raises(BadInput):
+        resolves(0)

@@ -330,6 +330,19 @@ async def test_a_place_is_given_back_whoever_leaves() -> None:
     assert limits.running == 0 and limits.queued == 0
 
 
+def test_many_keys_do_not_free_one_that_called_too_often() -> None:
+    now = [0.0]
+    limits = Limits(LimitsConfig(per_minute=1, burst=1), clock=lambda: now[0])
+    limits._check_rate("greedy")
+    for i in range(10_001):
+        limits._check_rate(f"key {i}")
+    with pytest.raises(Limited):
+        limits._check_rate("greedy")
+    now[0] = 61.0
+    limits._check_rate("greedy")  # its minute has passed, as that of all: none is kept for nothing
+    assert len(limits._buckets) == 1
+
+
 async def test_the_rate_is_a_token_bucket_per_key() -> None:
     now = [0.0]
     limits = Limits(LimitsConfig(per_minute=60, burst=2), clock=lambda: now[0])

@@ -416,7 +416,7 @@ def test_conversations_are_trees_and_survive_a_restart(run: Callable[..., Any]) 
     listed = http.get("/api/traces?limit=2").json()
     assert [t["question"] for t in listed] == ["second", "second, edited"]
     assert listed[0]["tokens"] == 3 and listed[0]["seconds"] > 0
-    for bad_url in ("/api/traces?limit=x", "/api/traces?limit=-1", "/api/search?q="):
+    for bad_url in ("/api/traces?limit=x", "/api/traces?limit=-1", f"/api/traces?limit={'9' * 5000}", "/api/search?q="):
         assert http.get(bad_url).status_code in (400, 404)
     assert http.get("/api/traces/none").status_code == 404
     assert http.get("/api/conversations/none").status_code == 404

@@ -119,6 +119,18 @@ def test_llama_cpp_reads_our_tokenizers(kind: str, tmp_path: Path) -> None:
     assert other.metadata["tokenizer.chat_template"] == model.template.source
 
 
+def test_llama_cpp_embeds_as_our_encoder_does(minilm: Any, tmp_path: Path) -> None:
+    weights.export_gguf(minilm, tmp_path / "m.gguf", "f32", check=False)
+    other = rival(tmp_path / "m.gguf", embedding=True)
+    for text in ("The capital of France is Paris.", "Größe: naïve 日本語 3.14 don't", "a"):
+        ids = minilm.tokenizer.frame(minilm.tokenizer.encode(text))
+        assert other.tokenize(text.encode(), add_bos=True, special=False) == ids, text
+        with torch.no_grad():
+            own = minilm.embed_batch(Batch.pack([ids]))[0].numpy()
+        got = np.array(other.embed(text, normalize=True))
+        assert np.abs(own - got).max() < 2e-3, text  # its GELU is a table
+
+
 def test_the_real_tokenizer_and_the_real_model(smol: Any, tmp_path: Path) -> None:
     path = tmp_path / "smol.gguf"
     done = weights.export_gguf(smol, path, "bf16", check=False)

@@ -70,6 +70,20 @@ def test_ids_and_text_equal_transformers(family: str) -> None:
     assert len(ours) == len(theirs)
 
 
+@pytest.mark.parametrize("config", [{"add_bos_token": True}, {"add_bos_token": False}, {"add_eos_token": True}])
+@pytest.mark.parametrize("family", ["chatml", "llama3", "llama2"])
+def test_a_saved_tokenizer_frames_texts_by_itself(family: str, config: dict[str, bool], tmp_path: Path) -> None:
+    """The configuration's word on bos and eos was for a class of transformers' that a saved folder does not name."""
+    transformers = pytest.importorskip("transformers")
+    ours = HFTokenizer(json.loads(tiny.spec(family)), {**tiny.NAMED[family], **config})
+    ours.save(tmp_path)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    again = HFTokenizer.from_file(tmp_path / "tokenizer.json")
+    assert (again.prefix, again.suffix) == (ours.prefix, ours.suffix)
+    for text in ("", "hello World  x", " a\n"):
+        assert theirs.encode(text) == ours.frame(ours.encode(text)) == again.frame(again.encode(text))
+
+
 def test_saved_gguf_tokenizers_open_in_transformers(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     for fields in (tiny.spm_fields(), tiny.spm_fields(prefix=False), tiny.bpe_fields("qwen2", [tiny.GPT2])):

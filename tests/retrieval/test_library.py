@@ -215,6 +215,18 @@ def test_embedder_change_embeds_again_and_parses_nothing(docs: Path, monkeypatch
     assert library.search("Danube", how="dense")[0].document == "rivers.md"
 
 
+def test_vectors_of_many_passages_wait_for_a_later_sync(docs: Path) -> None:
+    with Library.open(docs, state=docs.parent / "state", embedder=Hashed()) as library:
+        assert library.sync(QUIET, vectors=1).embedded == 0
+        assert (len(library), library.missing) == (2, 2)
+        assert library.search("Danube")[0].document == "rivers.md"  # by its words
+        before = library.fingerprint
+        assert library.sync(QUIET, vectors=2).embedded == 2
+        assert library.missing == 0 and library.verify() == [] and library.fingerprint != before
+    with Library.open(docs, state=docs.parent / "state") as wordy:
+        assert wordy.missing == 0  # nobody misses what nobody makes
+
+
 def test_chunker_change_cuts_again_and_parses_nothing(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced(docs)[0].close()
     monkeypatch.setattr("idiolect.retrieval.ingest.load", lambda *_: pytest.fail("parsed again"))

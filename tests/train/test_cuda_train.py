@@ -163,9 +163,10 @@ def test_resumed_is_never_stopped(tmp_path: Path, precision: Any, optimiser: Any
         assert torch.equal(value, whole.weights.masters[key]), key
 
 
-def test_compiled_is_eager() -> None:
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_compiled_is_eager(name: str) -> None:
     config = replace(CONFIG, steps=2, optimiser=OptimiserConfig(name="sgd", lr=0.1))
-    model = [trainer(replace(config, compile=on), name="gpt2") for on in (False, True)]
+    model = [trainer(replace(config, compile=on), name=name) for on in (False, True)]
     for run in model:
         run.source.rows[:] = [row[:1] * 16 for row in run.source.rows]  # type: ignore[attr-defined]
         run.fit()

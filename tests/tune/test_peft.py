@@ -25,6 +25,19 @@ THEIRS: dict[str, Any] = {
     "lora-patterns": lambda: peft.LoraConfig(
         r=4, target_modules=["q_proj", "v_proj"], rank_pattern={"v_proj": 2}, alpha_pattern={"q_proj": 3}
     ),
+    "lora-pattern-regex": lambda: peft.LoraConfig(
+        r=4,
+        target_modules=["q_proj", "down_proj"],
+        rank_pattern={r"layers\.1\..*q_proj": 2, "^model.layers.0.self_attn.q_proj": 3},
+        alpha_pattern={r"layers\.[01]\..*(q|down)_proj": 32},
+    ),
+    "lora-exclude": lambda: peft.LoraConfig(
+        r=4, target_modules=NAMES, exclude_modules=["k_proj", "model.layers.0.mlp.down_proj"], layers_to_transform=[]
+    ),
+    "lora-head": lambda: peft.LoraConfig(r=4, target_modules=["q_proj", "lm_head"]),
+    "ia3-exclude": lambda: peft.IA3Config(
+        target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], exclude_modules=r".*\.1\..*k_proj"
+    ),
     "rslora": lambda: peft.LoraConfig(r=4, use_rslora=True, target_modules=NAMES[:4], task_type="CAUSAL_LM"),
     "dora": lambda: peft.LoraConfig(r=4, use_dora=True, target_modules=NAMES, task_type="CAUSAL_LM"),
     "ia3": lambda: peft.IA3Config(task_type="CAUSAL_LM"),
@@ -123,6 +136,57 @@ def test_gpt2_whose_matrices_lie_transposed(name: str, tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- bad files
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"init_lora_weights": "pissa"}, "a base that was changed first .init_lora_weights='pissa'"),
+        ({"init_lora_weights": "olora"}, "a base that was changed first"),
+        ({"bias": "lora_only"}, "bias='lora_only'.*merge_and_unload"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save=.*merge_and_unload"),
+        ({"target_modules": ["q_proj", "embed_tokens"]}, "no layer is called 'embed_tokens'"),
+    ],
+)
+def test_what_we_have_not_is_refused(options: dict[str, Any], says: str, tmp_path: Path) -> None:
+    """Else the logits would be others, and nobody would know."""
+    make("llama", tmp_path / "base")
+    config = peft.LoraConfig(**{"r": 4, "target_modules": ["q_proj"], **options})
+    peft.get_peft_model(theirs(tmp_path / "base"), config).save_pretrained(tmp_path / "peft")
+    with pytest.raises(BadInput, match=says) as error:
+        tune.load(ours(tmp_path / "base"), tmp_path / "peft")
+    assert error.value.hint
+
+
+def test_a_factor_on_the_input_of_a_fused_product_is_refused(tmp_path: Path) -> None:
+    """It would scale the input of its neighbour too."""
+    make("llama", tmp_path / "base")
+    config = peft.IA3Config(target_modules=["k_proj", "gate_proj"], feedforward_modules=["gate_proj"])
+    peft.get_peft_model(theirs(tmp_path / "base"), config).save_pretrained(tmp_path / "peft")
+    with pytest.raises(BadInput, match="gate_proj shares its input with .*up_proj"):
+        tune.load(ours(tmp_path / "base"), tmp_path / "peft")
+
+
+def test_a_converted_adapter_is_a_plain_one(tmp_path: Path) -> None:
+    """What the hint for PiSSA says to do."""
+    make("llama", tmp_path / "base")
+    torch.manual_seed(3)
+    model = peft.get_peft_model(
+        theirs(tmp_path / "base"), peft.LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights="pissa")
+    )
+    model.peft_config["default"].init_lora_weights = True
+    model.save_pretrained(tmp_path / "begin")
+    model.peft_config["default"].init_lora_weights = "pissa"
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    expected = their_logits(model.eval()).detach()
+    model.save_pretrained(tmp_path / "plain", path_initial_model_for_weight_conversion=str(tmp_path / "begin"))
+    mine = ours(tmp_path / "base")
+    tune.load(mine, tmp_path / "plain")
+    with torch.no_grad():
+        assert near(mine(Batch.pack(segments())), expected) < 1e-4
 
 
 @pytest.fixture

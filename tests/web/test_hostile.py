@@ -36,6 +36,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
         served = {
             "hostile": Speaker(HOSTILE),
             "breaks": Speaker(("One. ", "Two. ", "Three."), error=broke, fail_after=2),
+            "refuses": Speaker((), error=broke),
+            "silent": Speaker(("late",), pace=600),
             "slow": Speaker(tuple(f"word{i} " for i in range(200)), pace=0.005),
         }
         config = AppConfig(store=str(tmp_path / f"store{len(running)}"), http=HttpConfig(port=0, **http))
@@ -76,6 +78,41 @@ def test_an_answer_that_breaks_keeps_its_beginning(serve: Callable[..., str], op
     page.get_by_text("word3 ").wait_for()
     page.keyboard.press("Escape")
     ended(page)
+
+
+@pytest.mark.parametrize("first", ["refuses", "silent"])
+def test_a_conversation_goes_on_after_a_question_without_an_answer(
+    first: str, serve: Callable[..., str], open_page: Callable[..., Any]
+) -> None:
+    """The server keeps the question alone; neither the next request nor a reload may trip over the missing answer."""
+    page = open_page(serve())
+    page.get_by_text("No documents yet").wait_for()
+    choose(page, first)
+    ask(page, "Unanswered.", wait=False)
+    if first == "silent":
+        page.wait_for_selector(".thinking")
+        page.wait_for_timeout(500)  # the question is in the store
+        page.keyboard.press("Escape")
+        page.get_by_text("Stopped.").wait_for()
+    ended(page)
+    choose(page, "slow")
+    with page.expect_request("**/v1/chat/completions") as asked:
+        page.fill("#question", "And now?")
+        page.press("#question", "Enter")
+    page.get_by_text("word199").wait_for()
+    assert [m["content"] for m in asked.value.post_data_json["messages"]] == ["And now?"]
+    page.reload()
+    page.get_by_text("word199").wait_for()
+    assert page.locator("article.question .ask").all_inner_texts() == ["Unanswered.", "And now?"]
+    choose(page, first)
+    ask(page, "Again unanswered.", wait=False)
+    page.wait_for_selector(".thinking, .failure")
+    page.wait_for_timeout(500)
+    page.reload()
+    page.get_by_text("There is no answer to this question").wait_for()
+    choose(page, "slow")
+    page.get_by_role("button", name="Ask again", exact=True).click()
+    page.get_by_text("word199").nth(1).wait_for()
 
 
 def test_an_answer_goes_on_while_other_things_are_looked_at(

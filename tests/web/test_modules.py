@@ -151,6 +151,23 @@ def test_unsupported_sentences_are_marked_across_formatting(module_page: Any) ->
     assert made["text"].replace("\u202f", " ") == "The sky is blue 1. The moon is made of cheese. It is round 1."
 
 
+def test_a_wrapped_line_flows_on_and_other_lines_stand(module_page: Any) -> None:
+    """The text stays what it is; only how the line ends are drawn differs."""
+    long = "This line was wrapped by an editor that breaks after eighty characters"
+    text = f"{long}\nand goes on. {long}\n- an item\nshort\nverse\n{long}  \nbroken on purpose\n{long}\n12. twelfth\n"
+    script = """async (text) => {
+      const { dimmed } = await import("/js/signs.js");
+      const read = (parts) => {
+        const node = document.createElement("p");
+        node.append(...parts);
+        const after = [...node.querySelectorAll(".soft")].map((s) => s.nextSibling.textContent.slice(0, 8));
+        return [node.textContent, after];
+      };
+      return [read(dimmed(text)), read(dimmed(text.slice(40), text.slice(0, 40)))];
+    }"""
+    assert module_page.evaluate(script, text) == [[text, ["and goes"]], [text[40:], ["and goes"]]]
+
+
 def test_branches_of_a_tree(module_page: Any) -> None:
     script = """async () => {
       const { Tree } = await import("/js/tree.js");

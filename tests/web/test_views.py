@@ -179,6 +179,16 @@ def test_a_phone_scrolls_only_down(open_page: Callable[..., Any], server: Server
     assert page.evaluate(WIDE) == []
 
 
+@pytest.mark.parametrize("width", [320, 360, 375, 400, 412, 440, 820])
+def test_the_header_fits(open_page: Callable[..., Any], server: Server, width: int) -> None:
+    page = open_page(server.url, viewport={"width": width, "height": 700}, has_touch=True, is_mobile=True)
+    page.wait_for_selector(".hero code")
+    for tab in ("Chat", "Trace", "Documents", "Evals"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_selector(f"#tab-{tab.lower()}[aria-selected=true]")
+        assert page.evaluate("() => document.querySelector('.top').scrollWidth <= innerWidth"), tab
+
+
 def test_dark_follows_the_system_and_the_button(open_page: Callable[..., Any], server: Server) -> None:
     shade = """() => {
       const luminance = (color) => {

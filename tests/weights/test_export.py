@@ -123,9 +123,15 @@ def test_what_gguf_cannot_say_is_refused_before_anything_is_written(tmp_path: Pa
             weights.export_gguf(model, target, kind)
         assert list(target.parent.iterdir()) == []
 
-    fails(minilm, "bert models cannot be written to GGUF")
+    tiny.make("roberta", tmp_path / "r")
+    fails(models.load(tmp_path / "r", progress=False), "roberta models cannot be written to GGUF")
+    tiny.make("bert-relu", tmp_path / "b")
+    fails(models.load(tmp_path / "b", progress=False), "bert has no activation 'relu'")
     model = make("llama", tmp_path / "m")
     fails(model, "q8_0", "q8")
+    model.layers[0].mlp.down.weight.data[0, 0] = 1e6
+    fails(model, "larger than float16", "f16")
+    model.layers[0].mlp.down.weight.data[0, 0] = 0.1
     fails(make("llama-dynamic", tmp_path / "d"), "rope scaling 'dynamic'")
     fails(make("gpt2-scaled", tmp_path / "g"), "tanh GELU")
     tiny.write_tokenizer(tmp_path / "m")
@@ -137,6 +143,22 @@ def test_what_gguf_cannot_say_is_refused_before_anything_is_written(tmp_path: Pa
         weights.export_gguf(model, target)
     assert target.read_text() == "mine"
     assert weights.export_gguf(model, target, replace=True, check=False).bytes == target.stat().st_size
+
+
+@pytest.mark.parametrize(("kind", "near"), [("f32", 1e-6), ("q8_0", 0.05)])
+def test_an_encoder_is_itself_again(kind: str, near: float, minilm: Any, tmp_path: Path) -> None:
+    """Vectors, pooling, and the words of a real WordPiece vocabulary."""
+    done = weights.export_gguf(minilm, tmp_path / "m.gguf", kind)
+    assert done.check is not None and done.check.same_ids
+    again = models.load(tmp_path / "m.gguf", progress=False)
+    assert (again.pooling, again.context) == (minilm.pooling, minilm.context)
+    assert f"texts end at {minilm.max_tokens} tokens" in " ".join(done.notes)
+    assert again.tokenizer.vocabulary == minilm.tokenizer.vocabulary
+    assert (again.tokenizer.prefix, again.tokenizer.suffix) == (minilm.tokenizer.prefix, minilm.tokenizer.suffix)
+    texts = ["A private assistant.", "naïve Ünïcödé 日本語 😀 don't", "x"]
+    batch = Batch.pack([minilm.tokenizer.frame(minilm.tokenizer.encode(text)) for text in texts])
+    with torch.no_grad():
+        assert (again.embed_batch(batch) - minilm.embed_batch(batch)).norm(dim=-1).max() < near
 
 
 def test_a_window_cuts_the_context(tmp_path: Path) -> None:
@@ -159,10 +181,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
+    from idiolect import tune
+
     model = make("llama", tmp_path / "m")
+    mounted = tune.attach(make("llama", tmp_path / "n"), tune.TuneConfig("lora", ("all",), rank=32))
     for call in (
         lambda: weights.export_gguf(model, small_disk / "m.gguf"),
         lambda: weights.export_hf(model, small_disk / "d"),
+        lambda: mounted.save(small_disk / "a"),
     ):
         with pytest.raises(Unavailable, match="no room left"):
             call()

@@ -17,11 +17,12 @@ from torch.utils.checkpoint import checkpoint
 
 from idiolect import weights
 from idiolect.core.errors import BadInput, NotFound
+from idiolect.core.plan import memory
 from idiolect.nn import Embedding, Linear
 from idiolect.weights import nf4
 
 CPU = torch.device("cpu")
-ALL = ["int8", "nf4", "q4_0", "q4_1", "q8_0"]
+ALL = ["fp8", "int8", "nf4", "q4_0", "q4_1", "q8_0", "ternary"]
 EPS = 2.0**-10  # of the float16 scales, twice; weights are such that these are normal numbers
 
 
@@ -37,6 +38,12 @@ def bound(fmt: str, w: Tensor) -> Tensor:
     """The largest error that each weight may have, by the format's definition."""
     if fmt == "int8":
         return (w.abs().amax(1, keepdim=True) / 254).expand_as(w) * (1 + 1e-5)
+    if fmt == "fp8":  # half of the last of three bits, or of the smallest step
+        step = w.abs().amax(1, keepdim=True) / 448
+        return torch.maximum(w.abs() / 16, step * 2.0**-10) * (1 + 1e-5)
+    if fmt == "ternary":
+        scale = w.abs().mean(1, keepdim=True)
+        return torch.maximum(scale / 2, w.abs() - scale) * (1 + 1e-5)
     if fmt == "nf4":  # half the widest gap, without double quantisation
         gap = max(b - a for a, b in zip(nf4.LEVELS, nf4.LEVELS[1:], strict=False)) / 2 * (1 + 1e-5)
         most = blocks(w, 64).abs().amax(1, keepdim=True).expand(-1, 64) * gap
@@ -76,6 +83,13 @@ def test_round_trip_error(fmt: str, outputs: int, inputs: int, seed: int, std: f
     options = {"double": False} if fmt == "nf4" else {}
     error = (weights.quantise(w, fmt, **options).dequantise() - w).abs()
     assert (error <= bound(fmt, w) + 1e-7).all()
+
+
+def test_bits_a_weight() -> None:
+    w = normal(64, 4096)
+    found = {fmt: weights.quantise(w, fmt).bits for fmt in ("fp8", "int8", "nf4", "ternary")}
+    assert found == pytest.approx({fmt: memory.BITS[fmt] for fmt in found}, abs=0.02), "as the planner counts them"
+    assert set(torch.unique(weights.quantise(w, "ternary").floats()[0]).sign().tolist()) == {-1.0, 0.0, 1.0}
 
 
 @settings(max_examples=20, deadline=None)

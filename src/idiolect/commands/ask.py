@@ -13,7 +13,7 @@ from cyclopts import Parameter, validators
 
 from idiolect.commands import show
 from idiolect.commands.settings import Json, Options, check_folder, configure
-from idiolect.core.call import Call, Citation, Cited, Completion, Ctx, Delta, Message, Timing
+from idiolect.core.call import Call, Citation, Cited, Completion, Ctx, Delta, Message, Note, Sampling
 from idiolect.core.errors import BadInput, IdiolectError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from idiolect.gateway.config import AppConfig
 
 Mode = Literal["auto", "quote", "generate"]
+WAIT = 128  # passages whose vectors an answer waits for, a few seconds; when more have none, words alone find them
+UNSAID = ("speed", "unsupported", "tool_call")  # notes for the trace; `_sources` says what is not supported
 Level = Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=5))]
 Docs = Annotated[Path | None, Parameter(name=["--docs", "-d"])]
 
@@ -33,6 +35,12 @@ class Manner:
     length: int | None = None
     expertise: int | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)  # fields of Sampling; None: the model's own
+
+    def __post_init__(self) -> None:
+        self.over(Sampling())  # a value out of range shows before a model is loaded
+
+    def over(self, base: Sampling) -> Sampling:
+        return replace(base, **{name: value for name, value in self.sampling.items() if value is not None})
 
     def options(self) -> dict[str, Any]:
         given = {"mode": self.mode, "length": self.length, "expertise": self.expertise}
@@ -54,6 +62,9 @@ def ask(
     options: Options | None = None,
 ) -> int:
     """Answer one question in the terminal, with sources.
+
+    In a new folder the passages are found by their words, so that the answer need not wait. The vectors, which find
+    what is said in other words, are made after it, in a terminal; `idiolect index` makes them before.
 
     Parameters
     ----------
@@ -89,6 +100,8 @@ def ask(
             show.emit(_report(done, ctx))
         else:
             _sources(done.citations)
+        sys.stdout.flush()
+        await _rest(app)
         return 0
 
     return _with_app(configure(options, docs), run)
@@ -139,7 +152,7 @@ def chat(
             said.append(Message("assistant", done.text))
         return 0
 
-    return _with_app(configure(options, docs), run)
+    return _with_app(configure(options, docs), run, watch=True)
 
 
 def _line() -> str:
@@ -150,7 +163,7 @@ def _line() -> str:
         return ""
 
 
-def _with_app(config: AppConfig, work: Callable[[App], Awaitable[int]]) -> int:
+def _with_app(config: AppConfig, work: Callable[[App], Awaitable[int]], *, watch: bool = False) -> int:
     if config.documents is not None:
         check_folder(Path(config.documents).expanduser())
     else:
@@ -158,7 +171,7 @@ def _with_app(config: AppConfig, work: Callable[[App], Awaitable[int]]) -> int:
     from idiolect.gateway.app import App
 
     async def run() -> int:
-        app = App(replace(config, watch=False))
+        app = App(replace(config, watch=watch, wait=WAIT if config.wait is None else config.wait))
         try:
             await app.ready()
             return await work(app)
@@ -168,21 +181,40 @@ def _with_app(config: AppConfig, work: Callable[[App], Awaitable[int]]) -> int:
     return asyncio.run(run())
 
 
+async def _rest(app: App) -> None:
+    """Make the vectors that the answer did without, when somebody sits there and sees the bar. Ctrl-C ends it, and what
+    is done stays."""
+    library = app.library
+    if library is None or not library.missing:
+        return
+    if not (sys.stderr.isatty() and sys.stdout.isatty()):  # a script waits for the end
+        show.say(f"note: `idiolect index {library.folder}` makes the other vectors")
+        return
+    show.say("making the other vectors for the next questions; Ctrl-C ends, and what is done stays")
+    work = asyncio.ensure_future(asyncio.to_thread(library.sync, stop=app.stopping.is_set))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        app.stopping.set()
+        await work
+
+
 def _call(app: App, said: Sequence[Message], manner: Manner) -> Call:
     served = app.find(app.model_id)
-    sampling = replace(served.sampling, **{name: value for name, value in manner.sampling.items() if value is not None})
     options = manner.options()
     if served.kind != "rag" and options:
         raise BadInput(f"--{next(iter(options))} is for answers from documents", hint="give a folder with --docs")
-    return Call(served.id, tuple(said), sampling=sampling, options=options)
+    return Call(served.id, tuple(said), sampling=manner.over(served.sampling), options=options)
 
 
 async def _answer(app: App, call: Call, ctx: Ctx, *, quiet: bool) -> Completion:
-    """Run a call; print its text as it comes. Ctrl-C cancels it and is passed on."""
+    """Run a call; print its text as it comes, and its notes on standard error. Ctrl-C cancels it and is passed on."""
     done = Completion()
     try:
         async for event in app.handler(call.model)(call, ctx):
             done.add(event)
+            if isinstance(event, Note) and event.code not in UNSAID:
+                show.say(f"note: {event.text}")
             if isinstance(event, Delta) and not quiet:
                 sys.stdout.write(event.text)
                 sys.stdout.flush()
@@ -207,6 +239,7 @@ def _sources(citations: Sequence[Citation]) -> None:
 
 def _report(done: Completion, ctx: Ctx) -> dict[str, Any]:
     from idiolect.gateway import wire
+    from idiolect.gateway.server import shapes
 
     cited = [event for event in done.events if isinstance(event, Cited)]
     choice = done.choices[0] if done.choices else None
@@ -218,6 +251,7 @@ def _report(done: Completion, ctx: Ctx) -> dict[str, Any]:
         "citations": [wire.citation(c) for c in (cited[-1].citations if cited else ())],
         "finish_reason": choice.reason if choice else None,
         "usage": wire.encode_usage(done.usage),
-        "timings": {event.stage: event.seconds for event in done.events if isinstance(event, Timing)},
+        "notes": shapes.notes(done),
+        "timings": shapes.timings(done),
         "trace": ctx.trace,
     }

@@ -16,7 +16,13 @@ from idiolect.commands import show
 from idiolect.commands.settings import Flag, Json
 from idiolect.core.errors import BadInput, Unavailable
 
-app = App(name="bench", help="Measure a server under load.")
+EXAMPLES = """
+  idiolect bench serve http://127.0.0.1:8017 --rate 4 --requests 200
+  idiolect bench serve --up ./Qwen3-4B --rate 2 --slo ttft=1,itl=0.1
+  idiolect bench serve http://gpu:8000 --json    any OpenAI-compatible server"""
+app = App(
+    name="bench", help="Measure a server under load.", help_epilogue="Examples:" + EXAMPLES, help_format="plaintext"
+)
 
 
 @app.command

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from idiolect.data.codec import Codec
 
 EXAMPLES = """
-  idiolect data inspect chats.jsonl            what it is, how long, what is learned
+  idiolect data inspect chats.jsonl    what it is, how long, what is learned
   idiolect data inspect pairs.json --on-error skip --plot lengths.png
   idiolect data inspect sms.tsv --model ./bert --json | jq .labels"""
 app = App(

@@ -77,9 +77,14 @@ def _torch() -> list[Finding]:
 
 def _ceilings() -> Finding:
     """Measured on the first call, and then remembered: what MBU and MFU are shares of."""
+    import time
+
     from idiolect.native import ceiling, toolchain
 
-    best = ceiling.known()
+    best, when = ceiling.known(), "just now"
+    if best is not None:
+        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(best.when))
+        when = f"on {day}; delete {cache_dir() / 'machine'} to measure again"
     if best is None:
         try:
             toolchain.find()
@@ -91,7 +96,7 @@ def _ceilings() -> Finding:
     value = f"{best.bandwidth / 1e9:.1f} GB/s read, {best.float32 / 1e9:.0f} G multiply-adds/s in float32"
     if best.int8:
         value += f", {best.int8 / 1e9:.0f} G in int8"
-    return Finding("ceilings", "ok", f"{value} ({best.threads} threads, measured with {best.by})")
+    return Finding("ceilings", "ok", f"{value} ({best.threads} threads, {best.by}; measured {when})")
 
 
 def _runner() -> Finding:

@@ -40,6 +40,7 @@ def evaluate(
     device: str = "cpu",
     runner: Literal["auto", "torch", "native"] = "auto",
     repeat: Flag = False,
+    fresh: Flag = False,
     price: str | None = None,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     store: Path | None = None,
@@ -57,7 +58,8 @@ def evaluate(
         embedded, a folder, a .gguf file, hf:ORG/NAME, pypi:PACKAGE==VERSION, an address such as
         http://127.0.0.1:8017/v1, or search:bm25 (dense, hybrid) for retrieval tasks.
     tasks
-        Names (see --list), or .yaml and .py files. Commas or several times.
+        Names (see --list), .yaml and .py files, or harness:FILE.yaml for a multiple-choice task file of
+        lm-evaluation-harness. Commas or several times.
     data
         The folder in which tasks look for their data.
     limit
@@ -80,6 +82,8 @@ def evaluate(
         Who writes answers; torch takes the same floats for writing as for scoring.
     repeat
         Ask everything a second time and say what changed.
+    fresh
+        Ask again what was asked before, as when a server has another model now.
     price
         Per million tokens READ,WRITTEN, e.g. 0.15,0.60: the cost is shown.
     out
@@ -105,7 +109,7 @@ def evaluate(
     values |= {"device": "" if device == "cpu" else device, "runner": "" if runner == "auto" else runner}
     (spec,) = named([parse(model, {k: v for k, v in values.items() if v})])
     changes = _changes(shots, format, set)
-    report = _go([spec], _tasks(tasks, data, changes), limit, repeat, price, store)
+    report = _go([spec], _tasks(tasks, data, changes), limit, repeat, fresh, price, store)
     return _tell(report, out, json)
 
 
@@ -118,6 +122,7 @@ def compare(
     format: Literal["plain", "chat"] | None = None,
     set: Annotated[tuple[str, ...], Many] = (),
     repeat: Flag = False,
+    fresh: Flag = False,
     price: str | None = None,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     store: Path | None = None,
@@ -128,10 +133,12 @@ def compare(
     Parameters
     ----------
     systems
-        Two or more of SOURCE, NAME=SOURCE, NAME=SOURCE,KEY=VALUE,... The keys are weights, adapter, docs, mode,
-        device, dtype, runner; for an address model and key_env. The first system is what the others are compared with.
+        Two or more of SOURCE, NAME=SOURCE, NAME=SOURCE,KEY=VALUE,... The keys are weights, adapter, device, dtype,
+        runner; docs, mode, k, encoder for answers from documents; model, key_env, version for an address. The first
+        system is what the others are compared with.
     tasks
-        Names (see `idiolect eval --list`), or .yaml and .py files. Commas or several times.
+        Names (see `idiolect eval --list`), .yaml and .py files, or harness:FILE.yaml for a multiple-choice task file
+        of lm-evaluation-harness. Commas or several times.
     data
         The folder in which tasks look for their data.
     limit
@@ -144,6 +151,8 @@ def compare(
         Change a key of the task files. Can be repeated.
     repeat
         Ask everything a second time and say what changed.
+    fresh
+        Ask again what was asked before, as when a server has another model now.
     price
         Per million tokens READ,WRITTEN.
     out
@@ -158,7 +167,7 @@ def compare(
             "a comparison needs two systems", hint="idiolect compare embedded q8=embedded,weights=q8_0 -t demo"
         )
     specs = named([parse(text) for text in systems])
-    report = _go(specs, _tasks(tasks, data, _changes(shots, format, set)), limit, repeat, price, store)
+    report = _go(specs, _tasks(tasks, data, _changes(shots, format, set)), limit, repeat, fresh, price, store)
     return _tell(report, out, json)
 
 
@@ -187,6 +196,7 @@ def _go(
     tasks: Sequence[Task],
     limit: int | None,
     repeat: bool,
+    fresh: bool,
     price: str | None,
     store: Path | None,
 ) -> Report:
@@ -209,9 +219,9 @@ def _go(
                 async with opened(spec) as system:
                     row = []
                     for task in tasks:
-                        row.append(await arun(system, task, kept, limit=limit, price=cost))
+                        row.append(await arun(system, task, kept, limit=limit, fresh=fresh, price=cost))
                         if repeat:
-                            second = await arun(system, task, kept, limit=limit, price=cost, attempt=1)
+                            second = await arun(system, task, kept, limit=limit, fresh=fresh, price=cost, attempt=1)
                             repeats.append(repeatability(row[-1], second))
                     results.append(row)
         return build(results, repeats)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
+from typing import Literal
 
 from idiolect.commands import show
-from idiolect.commands.settings import Json
+from idiolect.commands.settings import Flag, Json
 
 FLOATS = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
 
@@ -21,7 +19,7 @@ def export(
     format: Literal["hf", "gguf"] | None = None,
     type: str | None = None,
     adapter: Path | None = None,
-    replace: Annotated[bool, Parameter(negative=())] = False,
+    replace: Flag = False,
     check: bool = True,
     json: Json = False,
 ) -> None:

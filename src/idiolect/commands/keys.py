@@ -14,7 +14,15 @@ from idiolect.commands.settings import Json
 if TYPE_CHECKING:
     from idiolect.gateway.keys import Keys
 
-app = App(name="keys", help="Make and revoke the API keys of a server.")
+EXAMPLES = """
+  idiolect keys create laptop              prints the key once
+  idiolect up notes --host 0.0.0.0 --keys ~/.local/state/idiolect/keys.json"""
+app = App(
+    name="keys",
+    help="Make and revoke the API keys of a server.",
+    help_epilogue="Examples:" + EXAMPLES,
+    help_format="plaintext",
+)
 
 
 def _keys(file: Path | None) -> Keys:

@@ -10,6 +10,7 @@ from cyclopts import Parameter, validators
 
 from idiolect.commands import show
 from idiolect.commands.settings import Flag, Json, check_folder
+from idiolect.core.errors import BadInput
 
 if TYPE_CHECKING:
     from idiolect.retrieval import Library
@@ -82,6 +83,8 @@ def search(
     index
         Where the index is kept.
     """
+    if not query.strip():
+        raise BadInput("the query is empty", hint='write: idiolect search FOLDER "..."')
     check_folder(folder)
     with _open(folder, "none" if how == "bm25" else encoder, index) as library:
         if not stale:

@@ -11,7 +11,13 @@ from cyclopts import App
 from idiolect.commands import show
 from idiolect.commands.settings import Json
 
-app = App(name="models", help="List, inspect and fetch models.")
+EXAMPLES = """
+  idiolect models list                     what can be used, what is here
+  idiolect models inspect ./model.gguf     what is in a file
+  idiolect models fetch                    get the embedded models now"""
+app = App(
+    name="models", help="List, inspect and fetch models.", help_epilogue="Examples:" + EXAMPLES, help_format="plaintext"
+)
 
 
 @app.command(name="list")

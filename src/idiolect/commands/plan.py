@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json as json_text
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import Any, Literal
 
 from idiolect.commands import show
-from idiolect.commands.settings import Json
+from idiolect.commands.settings import Flag, Json
 from idiolect.core.errors import BadInput, CorruptFile
 from idiolect.core.names import did_you_mean
 from idiolect.core.plan import MACHINES, Machine, Section, machine, shape_of
@@ -21,7 +20,6 @@ from idiolect.core.plan.parameters import TARGETS, Adapter
 
 SIZE = re.compile(r"([0-9]*\.?[0-9]+)\s*([kmbt])", re.IGNORECASE)
 UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
-Flag = Annotated[bool, Parameter(negative=())]
 
 
 def plan(
@@ -115,8 +113,16 @@ def plan(
     ):
         if value < 1:
             raise BadInput(f"{key} is {value}", hint="give 1 or more", param=key)
+    if answer < 0:
+        raise BadInput(f"answer is {answer}", hint="give 0 or more", param="answer")
     bare = SIZE.fullmatch(model)
+    if context is not None and context < 1:
+        raise BadInput(f"context is {context}", hint="give 1 or more", param="context")
     if bare and not Path(model).exists():
+        for key, given in (("tune", tune), ("serve", serve), ("context", context), ("weights", weights)):
+            if given:
+                hint = "give its folder, config.json, .gguf file or hf:ORG/NAME"
+                raise BadInput(f"--{key} needs the shape of a model, and {model} is a size alone", hint=hint)
         sections = plans.counted(amount(model, "size"), run, on)
         name = model
     else:
@@ -159,12 +165,13 @@ def write(sections: Sequence[Section]) -> None:
 def amount(text: str, what: str) -> float:
     """A number with k, m, b or t: 7b, 300B, 1.5t; or plain digits."""
     found = SIZE.fullmatch(text)
-    if found:
-        return float(found[1]) * UNITS[found[2].lower()]
     try:
-        return float(text)
+        value = float(found[1]) * UNITS[found[2].lower()] if found else float(text)
     except ValueError:
         raise BadInput(f"{what} {text!r} is no number", hint="write 7b, 300b or 1.5t", param=what) from None
+    if not 0 < value < math.inf:
+        raise BadInput(f"{what} is {text}", hint="write 7b, 300b or 1.5t", param=what)
+    return value
 
 
 def choose(

@@ -5,13 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from idiolect.commands import show
 from idiolect.commands.settings import Json
 from idiolect.core.errors import NotFound
 
-app = App(name="store", help="Look into the record of everything that happened.")
+EXAMPLES = """
+  idiolect store verify                    is everything still there, unchanged?
+  idiolect store events --kind feedback    what people said"""
+app = App(
+    name="store",
+    help="Look into the record of everything that happened.",
+    help_epilogue="Examples:" + EXAMPLES,
+    help_format="plaintext",
+)
 
 
 def default_path() -> Path:
@@ -57,7 +65,7 @@ def events(
     store: Path | None = None,
     trace: str | None = None,
     kind: str | None = None,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 20,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"], validator=validators.Number(gte=1))] = 20,
 ) -> None:
     """Print the newest events as JSON lines, newest first: what was asked, prompted, retrieved and answered.
 

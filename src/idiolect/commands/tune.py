@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from idiolect.commands import show
 from idiolect.commands.settings import Flag, Json
@@ -33,7 +33,7 @@ def tune(
     epochs: float | None = None,
     steps: int | None = None,
     lr: float | None = None,
-    batch: int = 8,
+    batch: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 8,
     context: int = 512,
     holdout: float = 0.1,
     seed: int = 0,
@@ -86,7 +86,7 @@ def tune(
         Change a key of the recipe, e.g. --set train.schedule.name=cosine. Can be repeated.
     """
     from idiolect import train
-    from idiolect.commands.train import say, summary, tell
+    from idiolect.commands.train import say, statistics, summary, tell
 
     wanted = {"targets": [t for many in targets for t in many.split(",") if t], "rank": rank, "alpha": alpha}
     recipe = compose(model, data, method, wanted, option, quantise)
@@ -161,16 +161,6 @@ def _changed(recipe: Recipe, changes: list[str]) -> Recipe:
     from idiolect.core import config
 
     return config.override(recipe, changes)
-
-
-def statistics(recipe: Recipe) -> list[tuple[str, str]]:
-    """What the examples are: read as the run will read them (and kept, so that it need not again)."""
-    from idiolect.data import Codec, Dataset, describe, tokenise
-
-    asked = recipe.data
-    data = Dataset(asked.train, format=asked.format, separator=asked.separator, limit=asked.limit)
-    codec = Codec.open(str(recipe.model.source), context=asked.context)
-    return describe(tokenise(data, codec, on_error=asked.on_error, cache=asked.cache), data).rows()
 
 
 def serve(result: RunResult, recipe: Recipe) -> str:

@@ -88,7 +88,8 @@ class Sampling:
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not low <= value <= high:  # also refuses NaN
-                raise BadInput(f"{name} is {value}", hint=f"give a value from {low:g} to {high:g}", param=name)
+                wish = f"give {low:g} or more" if high >= 1 << 31 else f"give a value from {low:g} to {high:g}"
+                raise BadInput(f"{name} is {value}", hint=wish, param=name)
         for token, bias in self.logit_bias.items():
             if not -100.0 <= bias <= 100.0:
                 raise BadInput(f"logit_bias of token {token} is {bias}", hint="give -100 to 100", param="logit_bias")

@@ -100,6 +100,24 @@ def sha256_file(path: Path | str, progress: Progress | None = None) -> str:
     return hasher.hexdigest()
 
 
+def sha256_kept(path: Path | str) -> str:
+    """`sha256_file`, read only when the file is new or was changed since (its size, time or inode is another)."""
+    file = Path(path).resolve()
+    found = file.stat()
+    stamp = f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+    kept = cache_dir() / "hashes" / hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    with suppress(OSError, ValueError):
+        before, _, known = kept.read_text("ascii").rpartition(" ")
+        if before == stamp and len(known) == 64:
+            return known
+    value = sha256_file(file)
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(kept) as out:
+            out.write(f"{stamp} {value}".encode())
+    return value
+
+
 def cache_dir() -> Path:
     """Where what can be fetched again lives (weights). `$IDIOLECT_HOME/cache` when that is set; created if absent."""
     return _home("cache")

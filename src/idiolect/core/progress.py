@@ -79,7 +79,7 @@ def _terminal(title: str, total: float | None, unit: str) -> tuple[Sink, Callabl
     task = bars.add_task(title, total=total, unit=unit, note="")
 
     def show(report: Report) -> None:
-        bars.update(task, completed=report.done, total=report.total, note=report.note)
+        bars.update(task, completed=report.done, total=report.total, note=report.note, unit=report.unit)
 
     def close() -> None:
         bars.remove_task(task)

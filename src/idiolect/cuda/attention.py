@@ -21,6 +21,60 @@ FILL = 528  # programs that keep a GPU busy: four for each of an H100's 132 mult
 
 
 @triton.jit
+def _seen(
+    x,
+    here,
+    top,
+    total,
+    acc,
+    k,
+    v,
+    pages,
+    begin,
+    end,
+    d,
+    column,
+    scale,
+    slot_row,
+    DIM: tl.constexpr,
+    PAGE: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    CAUSAL: tl.constexpr,
+    WINDOW: tl.constexpr,
+    CAP: tl.constexpr,
+):
+    """What rows `x` [M, BLOCK_D] make of the keys of positions begin to end: (maxima [M], sums [M], weighted values
+    [M, BLOCK_D]), going on from those that are given. `here` are the rows' own positions, which CAUSAL asks for."""
+    wide = d < DIM
+    for at in range(begin, end, BLOCK_N):
+        n = at + tl.arange(0, BLOCK_N)
+        there = n < end
+        page = tl.load(pages + n // PAGE, mask=there, other=0)
+        where = (page * PAGE + n % PAGE).to(tl.int64) * slot_row + column
+        seen = there[:, None] & wide[None, :]
+        keys = tl.load(k + where[:, None] + d[None, :], mask=seen, other=0.0)
+        score = tl.dot(x, tl.trans(keys), input_precision="ieee") * scale
+        if CAP > 0:
+            score = CAP * (2 * tl.sigmoid(2 * score / CAP) - 1)
+        if CAUSAL:
+            visible = n[None, :] <= here[:, None]
+            if WINDOW > 0:
+                visible = visible & (n[None, :] > here[:, None] - WINDOW)
+        else:
+            visible = there[None, :]
+        score = tl.where(visible, score, float("-inf"))
+        high = tl.maximum(top, tl.max(score, 1))
+        safe = tl.where(high == float("-inf"), 0.0, high)  # a window may not reach this tile for some rows
+        p = tl.exp(score - safe[:, None])
+        fade = tl.exp(top - safe)
+        total = total * fade + tl.sum(p, 1)
+        values = tl.load(v + where[:, None] + d[None, :], mask=seen, other=0.0)
+        acc = acc * fade[:, None] + tl.dot(p.to(values.dtype), values, input_precision="ieee")
+        top = high
+    return top, total, acc
+
+
+@triton.jit
 def _decode(
     q,
     k,
@@ -64,24 +118,10 @@ def _decode(
     total = tl.zeros([GROUP], tl.float32)
     acc = tl.zeros([GROUP, BLOCK_D], tl.float32)
     pages = table + tl.load(starts + seg)
-    for at in range(begin, end, BLOCK_N):
-        n = at + tl.arange(0, BLOCK_N)
-        there = n < end
-        page = tl.load(pages + n // PAGE, mask=there, other=0)
-        where = (page * PAGE + n % PAGE).to(tl.int64) * slot_row + kv * DIM
-        seen = there[:, None] & wide[None, :]
-        keys = tl.load(k + where[:, None] + d[None, :], mask=seen, other=0.0)
-        score = tl.dot(x, tl.trans(keys), input_precision="ieee") * scale
-        if CAP > 0:
-            score = CAP * (2 * tl.sigmoid(2 * score / CAP) - 1)
-        score = tl.where(there[None, :], score, float("-inf"))
-        high = tl.maximum(top, tl.max(score, 1))
-        p = tl.exp(score - high[:, None])
-        fade = tl.exp(top - high)
-        total = total * fade + tl.sum(p, 1)
-        values = tl.load(v + where[:, None] + d[None, :], mask=seen, other=0.0)
-        acc = acc * fade[:, None] + tl.dot(p.to(values.dtype), values, input_precision="ieee")
-        top = high
+    top, total, acc = _seen(
+        x, head, top, total, acc, k, v, pages, begin, end, d, kv * DIM, scale, slot_row,
+        DIM, PAGE, BLOCK_N, False, WINDOW, CAP,
+    )  # fmt: skip
     row = seg.to(tl.int64) * HEADS + head
     if PARTS == 1:
         result = acc / tl.where(total > 0, total, 1.0)[:, None]
@@ -158,28 +198,10 @@ def _prompt(
     low = 0
     if WINDOW > 0:
         low = tl.maximum(pos - WINDOW + 1, 0) // BLOCK_N * BLOCK_N
-    for at in range(low, end, BLOCK_N):
-        n = at + tl.arange(0, BLOCK_N)
-        there = n < end
-        page = tl.load(pages + n // PAGE, mask=there, other=0)
-        where = (page * PAGE + n % PAGE).to(tl.int64) * slot_row + kv * DIM
-        seen = there[:, None] & wide[None, :]
-        keys = tl.load(k + where[:, None] + d[None, :], mask=seen, other=0.0)
-        score = tl.dot(x, tl.trans(keys), input_precision="ieee") * scale
-        if CAP > 0:
-            score = CAP * (2 * tl.sigmoid(2 * score / CAP) - 1)
-        visible = n[None, :] <= here[:, None]
-        if WINDOW > 0:
-            visible = visible & (n[None, :] > here[:, None] - WINDOW)
-        score = tl.where(visible, score, float("-inf"))
-        high = tl.maximum(top, tl.max(score, 1))
-        safe = tl.where(high == float("-inf"), 0.0, high)  # a window may not reach this tile for some rows
-        p = tl.exp(score - safe[:, None])
-        fade = tl.exp(top - safe)
-        total = total * fade + tl.sum(p, 1)
-        values = tl.load(v + where[:, None] + d[None, :], mask=seen, other=0.0)
-        acc = acc * fade[:, None] + tl.dot(p.to(values.dtype), values, input_precision="ieee")
-        top = high
+    top, total, acc = _seen(
+        x, here, top, total, acc, k, v, pages, low, end, d, kv * DIM, scale, slot_row,
+        DIM, PAGE, BLOCK_N, True, WINDOW, CAP,
+    )  # fmt: skip
     result = acc / tl.where(total > 0, total, 1.0)[:, None]
     tl.store(out + (rows[:, None] * HEADS + head) * DIM + d[None, :], result.to(out.dtype.element_ty), mask=mine)
 

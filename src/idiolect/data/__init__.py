@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from idiolect.core import lazy
+
 if TYPE_CHECKING:
     from idiolect.data.assemble import DataConfig, Prepared, prepare
     from idiolect.data.batch import TrainBatch
@@ -58,8 +60,4 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: reading files must not cost an import of torch."""
-    if name in _WHERE:
-        import importlib
-
-        return getattr(importlib.import_module(f"idiolect.data.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return lazy.attribute(__name__, _WHERE, name)

@@ -16,7 +16,7 @@ prompt's tokens are those that the model will be given when it is asked.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -32,7 +32,7 @@ from idiolect.text.template import Template
 
 TooLong = Literal["drop", "truncate", "split", "stop"]
 Segment = tuple[np.ndarray, np.ndarray]  # ids uint32 [N], counted uint8 [N]
-VERSION = 1  # raise it when the ids of an example change
+VERSION = 2  # raise it when the ids of an example change
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +111,14 @@ class Codec:
                 system = [Message("system", example.system)] if example.system else []
                 asked = [Message("user", example.prompt), Message("assistant", example.completion)]
                 return self._fit([self._chat([*system, *asked])])
+            case Chat(messages, tools, asked) if asked:
+                return self._fit([self._response(messages[:asked], messages[asked:], tools)])
             case Chat():
                 return self._fit([self._chat(example.messages, example.tools)])
             case Preference():
                 return self._fit([self._response(example.prompt, r) for r in example.responses])
             case Labelled():
-                ids = np.array(self.tokenizer.frame(self.tokenizer.encode(example.text)), np.uint32)
-                return self._fit([(ids, np.zeros(len(ids), np.uint8))], example.label)
+                return self._labelled(example)
 
     # ---------------------------------------------------------------------------------------------- kinds
 
@@ -128,8 +129,19 @@ class Codec:
         whole = np.array(ids, np.uint32)
         if self.too_long != "split" or len(whole) <= self.context:
             return self._fit([(whole, np.ones(len(whole), np.uint8))])
-        pieces = [whole[i : i + self.context] for i in range(0, len(whole), self.context)]
-        return [Row([(p, np.ones(len(p), np.uint8))]) for p in pieces if len(p) > 1]
+        alone = int(len(whole) % self.context == 1)  # a last token by itself predicts nothing, and is counted as cut
+        pieces = [whole[i : i + self.context] for i in range(0, len(whole) - alone, self.context)]
+        rows = [Row([(p, np.ones(len(p), np.uint8))]) for p in pieces]
+        return [*rows[:-1], replace(rows[-1], cut=alone)]
+
+    def _labelled(self, example: Labelled) -> list[Row]:
+        """What is cut off a text stands before the frame's end: a model is asked with its [SEP] in place."""
+        words = self.tokenizer.encode(example.text)
+        ids = self.tokenizer.frame(words)
+        limit = self.context if self.too_long == "truncate" else None
+        kept = np.array(self.tokenizer.frame(words, limit), np.uint32)
+        row = self._fit([(kept, np.zeros(len(kept), np.uint8))], example.label)
+        return [replace(r, cut=r.cut + len(ids) - len(kept)) for r in row]
 
     def _plain(self, example: Completion) -> Segment:
         before = f"{example.system}\n\n{example.prompt}" if example.system else example.prompt
@@ -154,11 +166,19 @@ class Codec:
                 "the chat template leaves every assistant's turn out",
                 hint="begin with a user's turn, or give another template",
             )
+        for number, message in enumerate(messages, 1):
+            # Templates strip turns, and take earlier thoughts out of them; how a turn ends is there in each of them.
+            said = message.content.strip().rpartition("\n")[2].strip()
+            if message.role != "tool" and said not in rendered.text:
+                raise BadInput(
+                    f"the chat template leaves turn {number}, the {message.role}'s, out",
+                    hint="leave that turn out of the record, skip such chats, or give another template",
+                )
         return np.array(rendered.ids, np.uint32), counted
 
-    def _response(self, prompt: Sequence[Message], response: Sequence[Message]) -> Segment:
-        ids, counted = self._chat([*prompt, *response])
-        asked = np.array(self.template.render(prompt, add_generation=True).ids, np.uint32)
+    def _response(self, prompt: Sequence[Message], response: Sequence[Message], tools: Any = ()) -> Segment:
+        ids, counted = self._chat([*prompt, *response], tools)
+        asked = np.array(self.template.render(prompt, tools, add_generation=True).ids, np.uint32)
         shared = min(len(asked), len(ids))
         differs = np.flatnonzero(asked[:shared] != ids[:shared])
         counted[: int(differs[0]) if len(differs) else shared] = 0

@@ -29,10 +29,12 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A conversation that ends with the assistant. `tools` are JSON schemas in OpenAI's shape."""
+    """A conversation that ends with the assistant. `tools` are JSON schemas in OpenAI's shape. The first `asked` turns
+    are a prompt: nothing in them is learned."""
 
     messages: tuple[Message, ...]
     tools: tuple[Mapping[str, Any], ...] = ()
+    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,11 +74,13 @@ class Statistics:
     def rows(self) -> list[tuple[str, str]]:
         """Names and values, for a table."""
         unused = self.records - self.items
+        part = f", of which {self.counted:,} ({_part(self.counted, self.tokens)}) are learned"
+        learned = part if self.counted else ""  # of a labelled text the label is
         rows = [
             ("format", self.format),
             ("records", f"{self.records:,}"),
             ("items", f"{self.items:,}" + (f" ({unused:,} records left out)" if unused > 0 else "")),
-            ("tokens", f"{self.tokens:,}, of which {self.counted:,} ({_part(self.counted, self.tokens)}) are learned"),
+            ("tokens", f"{self.tokens:,}{learned}"),
             ("tokens an item", str(self.lengths)),
         ]
         if self.counted:

@@ -1,13 +1,14 @@
-"""What a step's logits become: the settings of each row's choice, and the log-probabilities that were asked for."""
+"""What a step's logits become: a token for each row, and the log-probabilities that were asked for."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from idiolect.engine.runner import Step
-from idiolect.engine.sampling import Likely, Row, logprobs, penalised
+from idiolect.engine.sampling import Likely, Row, logprobs, penalised, sample
 from idiolect.engine.sequence import Sequence
+
+Choice = tuple[list[int], list[Likely | None]]  # a token of each row, and what was asked to be known of it
 
 
 def row(seq: Sequence, logits: Tensor) -> Row:
@@ -18,15 +19,22 @@ def row(seq: Sequence, logits: Tensor) -> Row:
     return Row(seq.sampling, seq.seed, seq.n_index, seq.generated, seq.seen, seq.counts)
 
 
-def likely_of(step: Step, chosen: Tensor) -> dict[int, Likely]:
-    rows = [i for i, seq in enumerate(step.choosing) if seq.sampling.logprobs is not None]
-    if not rows or step.logits is None:
-        return {}
-    everyone = len(rows) == len(step.choosing)
-    index = torch.tensor(rows, device=chosen.device)
-    found = logprobs(
-        step.logits if everyone else step.logits[index],
-        chosen if everyone else chosen[index],
-        [step.choosing[i].sampling.logprobs or 0 for i in rows],
-    )
-    return {step.choosing[i].id: likely for i, likely in zip(rows, found, strict=True)}
+@torch.no_grad()
+def choose(choosing: list[Sequence], logits: Tensor | None) -> Choice:
+    """[M, V] logits of the sequences that choose a token now."""
+    if logits is None:
+        return [], []
+    chosen = sample(logits, [row(seq, logits) for seq in choosing])
+    likely: list[Likely | None] = [None] * len(choosing)
+    rows = [i for i, seq in enumerate(choosing) if seq.sampling.logprobs is not None]
+    if rows:
+        everyone = len(rows) == len(choosing)
+        index = torch.tensor(rows, device=chosen.device)
+        found = logprobs(
+            logits if everyone else logits[index],
+            chosen if everyone else chosen[index],
+            [choosing[i].sampling.logprobs or 0 for i in rows],
+        )
+        for i, known in zip(rows, found, strict=True):
+            likely[i] = known
+    return chosen.tolist(), likely

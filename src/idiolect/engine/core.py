@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import secrets
@@ -10,20 +11,22 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from idiolect.core.call import Cancel, FinishReason, Sampling, TokenInfo
-from idiolect.core.errors import BadInput, ContextOverflow, IdiolectError, Overloaded
+from idiolect.core.call import Cancel, FinishReason, Sampling
+from idiolect.core.errors import IdiolectError, Overloaded
 from idiolect.core.rng import Streams
 from idiolect.engine.adapters import Adapters, Served
-from idiolect.engine.choosing import likely_of, row
 from idiolect.engine.config import EngineConfig
-from idiolect.engine.load import Meter, cost_of
+from idiolect.engine.limits import Limits
+from idiolect.engine.load import Load, Meter, cost_of
 from idiolect.engine.metrics import EngineStats
+from idiolect.engine.news import News, Shown
 from idiolect.engine.pages import Pages
 from idiolect.engine.runner import Step, choose
-from idiolect.engine.sampling import Likely, logprobs, sample
+from idiolect.engine.sampling import Likely, logprobs
 from idiolect.engine.scheduler import Scheduler, Work
 from idiolect.engine.sequence import Output, Scored, Sequence, Sink
 from idiolect.engine.visible import VisibleText
@@ -56,7 +59,8 @@ class Core:
         self._pages = Pages(count, None if self._cache.shares else self._move)
         self._scheduler = Scheduler(config, self._cache, self._pages)
         self.capacity = min(model.context, count * config.page_size, config.context or model.context)
-        self._vocabulary = int(model.config.vocab)
+        own = self.capacity == model.context
+        self._limits = Limits(int(model.config.vocab), self.capacity, own, self.adapters)
         self._arrivals = itertools.count(1)
         self._streams = Streams(config.seed) if config.seed is not None else None
         self._inbox: deque[Sequence] = deque()
@@ -65,9 +69,11 @@ class Core:
         self._stats.slo_ttft, self._stats.slo_itl = config.slo_ttft, config.slo_itl
         self._meter = Meter(cost_of(self._runner, self.model))
         self._words = Words(self.tokenizer)
+        self._untold = News(self._words)
         self._tidy = True  # False: some sequence was told to stop since the last look
         self._busy = False  # inside a step, where nothing may be taken away
-        self._pending: list[Output] = []  # news since the last step
+        self._counted: tuple[list[Work], Load] | None = None  # the last step, until it is accounted for
+        self._pending: list[Output] = []  # told since the last `step`
         self._retired: list[Served] = []  # adapters that were removed and are still in use
         for name, folder in (adapters or {}).items():
             self.add_adapter(name, folder)
@@ -95,7 +101,7 @@ class Core:
         reaches past the context ends with finish reason `length` there), `Overloaded` when too many wait already
         (`bounded=False` waits instead)."""
         sampling = sampling or Sampling()
-        served = self._check(ids, sampling, adapter)
+        served = self._limits.check(ids, sampling, adapter)
         if bounded and len(self._inbox) + len(self._scheduler.waiting["generate"]) >= self.config.max_queue:
             self._stats.rejected += 1
             raise Overloaded(f"{self.config.max_queue} requests are waiting already", hint="try again later")
@@ -123,7 +129,7 @@ class Core:
         self, item: Scored, top: int = 0, *, cancel: Cancel | None = None, sink: Sink | None = None
     ) -> Sequence:
         """Queue something to score; its single output carries a `TokenInfo` for each of `ids[start:]`."""
-        served = self._check_scored(item)
+        served = self._limits.check_scored(item)
         seq = Sequence(
             next(self._arrivals),
             list(item.ids),
@@ -147,42 +153,6 @@ class Core:
         self._wake()
         return seq
 
-    def _check(
-        self, ids: list[int] | tuple[int, ...], sampling: Sampling | None, adapter: str | None = None
-    ) -> Served | None:
-        served = self.adapters.find(adapter) if adapter is not None else None
-        front = len(served.front) if served is not None else 0
-        if not ids:
-            raise BadInput("the prompt has no tokens", hint="give at least one", param="prompt")
-        if min(ids) < 0 or max(ids) >= self._vocabulary:
-            raise BadInput(f"token ids must be 0 to {self._vocabulary - 1}", hint="use this model's tokenizer")
-        extra = sampling is not None
-        if front + len(ids) + extra > self.capacity:
-            raise ContextOverflow(
-                f"the prompt has {len(ids)} tokens, and the context holds {self.capacity - front}"
-                + (" with the answer" if extra else ""),
-                hint="shorten it"
-                if self.capacity == self.model.context
-                else "shorten it, or raise the engine's memory",
-                param="messages",
-            )
-        for token in sampling.logit_bias if sampling is not None else ():
-            if not 0 <= token < self._vocabulary:
-                raise BadInput(
-                    f"logit_bias has token {token}", hint=f"give 0 to {self._vocabulary - 1}", param="logit_bias"
-                )
-        return served
-
-    def _check_scored(self, item: Scored) -> Served | None:
-        served = self._check(item.ids, None, item.adapter)
-        if not 1 <= item.start < len(item.ids):
-            raise BadInput(
-                f"start is {item.start} of {len(item.ids)} ids",
-                hint="something must come before the first scored token, and one token must be scored",
-                param="start",
-            )
-        return served
-
     def cancel(self, seq: Sequence) -> None:
         """Stop a sequence: its pages are free at once, or, when a step is just computing, right after that step. Safe
         from any thread; a finished sequence is left as it is."""
@@ -192,6 +162,7 @@ class Core:
             try:
                 if not self._busy:
                     self._tidy_up()
+                    self._tell()
             finally:
                 self._lock.release()
         self._wake()
@@ -209,34 +180,45 @@ class Core:
     @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits."""
-        return not self._inbox and self._scheduler.idle
+        return not self._inbox and self._scheduler.idle and not self._untold
 
     def step(self) -> list[Output]:
         """Run one packed batch and return the news. An exception of the model ends the sequences of that batch with
         an error output; the engine goes on."""
         with self._lock:
-            self._tidy_up()
-            self._busy = True
-            work: list[Work] = []
-            begin = time.perf_counter()
-            try:
-                work = self._scheduler.plan()
-                if work:
-                    with torch.inference_mode():
-                        self._run(work, begin)
-            except Exception as error:
-                log.exception("a step of %d sequences failed", len(work))
-                self._fail([w.seq for w in work] or list(self._scheduler.everyone()), error)
-            finally:
-                self._busy = False
-            if work:
-                self._stats.steps += 1
-                self._stats.step_seconds += time.perf_counter() - begin
-            self._tidy_up()
-            if self._retired:
-                self._retire()
+            self._compute()
+            self._tell()
             outputs, self._pending = self._pending, []
             return outputs
+
+    def _advance(self) -> None:
+        """A step of a loop that does not stop before all is done: what it chose is told while the next one computes."""
+        with self._lock:
+            self._compute()
+            self._pending.clear()
+
+    def _compute(self) -> None:
+        self._tidy_up()
+        self._busy = True
+        work: list[Work] = []
+        begin = time.perf_counter()
+        try:
+            work = self._scheduler.plan()
+            if work:
+                self._run(work, begin)
+        except Exception as error:
+            log.exception("a step of %d sequences failed", len(work))
+            self._fail([w.seq for w in work] or list(self._scheduler.everyone()), error)
+        finally:
+            self._busy = False
+        if work:
+            self._stats.steps += 1
+            self._stats.step_seconds += time.perf_counter() - begin
+        self._tidy_up()
+        if self._retired:
+            self._retire()
+        if not work or self._scheduler.idle:  # no next step to hide behind
+            self._tell()
 
     def run_until_idle(self) -> list[Output]:
         """Step until nothing is left, and return everything that came out."""
@@ -256,42 +238,44 @@ class Core:
             for seq in self._scheduler.everyone():
                 if seq.wants_stop:
                     self._stats.cancelled += 1
-                    text, tokens = seq.visible.flush() if seq.visible is not None else ("", ())
-                    self._finish(seq, "cancelled", text, tokens)
+                    self._tell()  # what it holds back comes after what it has chosen
+                    self._finish(seq, "cancelled", seq.visible.flush() if seq.visible is not None else ("", ()))
 
     def _run(self, work: list[Work], begin: float) -> None:
         for item in work:
             if item.seq.started_at is None:
                 item.seq.started_at = begin
                 item.seq.metrics.queue = begin - item.seq.submitted_at
+        if not self._runner.ahead:
+            self._tell()
         step = self._runner.run(work)
-        if step.logits is not None:
-            chosen = sample(step.logits, [row(seq, step.logits) for seq in step.choosing])
-            likely = likely_of(step, chosen)
-            picked = chosen.tolist()
-        else:
-            picked, likely = [], {}
+        self._tell()  # what the step before chose, while this one computes
+        picked, likely = step.choose()
         self._score(step)
         now = time.perf_counter()
-        self._meter.step(self._stats, work, len(picked), now - begin)
-        for item in work:
-            completes = item.completes
-            self._account(item, now - begin)
-            self._scheduler.computed(item.seq, completes)
-        for seq, token in zip(step.choosing, picked, strict=True):
-            self._accept(seq, token, likely.get(seq.id), now)
+        self._account(work, Load(chosen=len(picked), seconds=now - begin))
+        for seq, token, known in zip(step.choosing, picked, likely, strict=True):
+            self._accept(seq, token, known, now)
         for item in work:
             if item.seq.lane == "score" and item.seq.todo == 0:
-                self._finish(item.seq, "stop", "", tuple(item.seq.infos))
+                self._finish(item.seq, "stop", ("", tuple(item.seq.infos)))
 
-    def _account(self, item: Work, seconds: float) -> None:
-        seq = item.seq
-        if seq.decoding:
-            seq.metrics.decode += seconds
-        else:
-            seq.metrics.prefill += seconds
-            self._stats.tokens_prefilled += item.count
-        seq.computed += item.count
+    def _account(self, work: list[Work], load: Load) -> None:
+        """Advance the sequences. Prompts are named for others at once; the rest waits for `_tell`."""
+        seconds = load.seconds
+        for item in work:
+            seq, count = item.seq, item.count
+            before, length = seq.computed, len(seq.tokens)
+            load.add(before, count)
+            seq.computed = before + count
+            if length > seq.prompt and before + 1 == length:
+                seq.metrics.decode += seconds
+            else:
+                seq.metrics.prefill += seconds
+                load.prompt += count
+                self._stats.tokens_prefilled += count
+                self._scheduler.computed(seq, seq.todo == 0)
+        self._counted = work, load
 
     def _score(self, step: Step) -> None:
         for rows, logits in step.scores():
@@ -305,9 +289,8 @@ class Core:
     # ---------------------------------------------------------------------------------------------- tokens
 
     def _accept(self, seq: Sequence, token: int, likely: Likely | None, now: float) -> None:
-        """Append a chosen token and say what became visible."""
+        """Append a chosen token, and find out whether it is the last one. Its text waits, unless it could stop it."""
         seq.tokens.append(token)
-        self._stats.tokens_generated += 1
         if seq.counts is not None and seq.seen is not None:
             seq.counts[token] += 1
             seq.seen[token] = True
@@ -316,20 +299,32 @@ class Core:
         else:
             seq.metrics.itl.append(now - seq.last_token_at)
         seq.last_token_at = now
-        ends = token in seq.sampling.stop_ids or (not seq.sampling.ignore_eos and token in self.tokenizer.eos_ids)
+        how = seq.sampling
+        ends = token in how.stop_ids or (not how.ignore_eos and token in self.tokenizer.eos_ids)
         full = seq.generated >= seq.limit
-        assert seq.visible is not None
-        text, tokens = seq.visible.push(self._words.info(token, likely, silent=ends), silent=ends, last=ends or full)
-        if ends or seq.visible.stopped:
-            self._finish(seq, "stop", text, tokens)
+        shown = self._untold.show(seq, token, likely, ends, ends or full) if how.stop else None
+        if ends or (how.stop and seq.visible is not None and seq.visible.stopped):
+            self._finish(seq, "stop", shown, token, likely, ends)
         elif full:
-            self._finish(seq, "length", text, tokens)
+            self._finish(seq, "length", shown, token, likely)
         else:
-            self._deliver(Output(seq.id, text, tokens, None, seq.usage(), seq.metrics, None, seq.n_index), seq)
+            self._untold.add(seq, None, shown, token, likely)
+
+    def _tell(self) -> None:
+        """Catch up with the last step: count it, name its pages, and tell everybody what it chose."""
+        if self._counted is not None:
+            (work, load), self._counted = self._counted, None
+            self._meter.step(self._stats, load)
+            self._stats.tokens_generated += load.chosen
+            for item in work:
+                self._scheduler.computed(item.seq, False)
+        for seq, output in self._untold.take():
+            self._deliver(output, seq)
 
     # ----------------------------------------------------------------------------------------- going out
 
-    def _finish(self, seq: Sequence, reason: FinishReason, text: str, tokens: tuple[TokenInfo, ...]) -> None:
+    def _finish(self, seq: Sequence, reason: FinishReason, shown: Shown | None, *last: Any) -> None:
+        """A sequence leaves; its last news (`shown`, or what its `last` token shows) are due."""
         self._scheduler.remove(seq, keep=seq.lane == "generate" or seq.cached == 0)
         seq.finish = reason
         seq.metrics.total = time.perf_counter() - seq.submitted_at
@@ -337,9 +332,11 @@ class Core:
             self._stats.finished += 1
         self._stats.tokens_cached += seq.cached
         self._stats.observe(seq.metrics, reason != "cancelled")
-        self._deliver(Output(seq.id, text, tokens, reason, seq.usage(), seq.metrics, None, seq.n_index), seq)
+        self._untold.add(seq, reason, shown, *last)
 
     def _fail(self, seqs: list[Sequence], error: Exception) -> None:
+        with contextlib.suppress(Exception):  # a reader that fails is why we are here, maybe
+            self._tell()
         for seq in seqs:
             if seq.done:
                 continue

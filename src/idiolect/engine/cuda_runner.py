@@ -16,6 +16,7 @@ from torch import Tensor
 from idiolect.core.errors import Unavailable
 from idiolect.cuda.available import missing
 from idiolect.engine.adapters import Served
+from idiolect.engine.choosing import Choice, choose
 from idiolect.engine.config import EngineConfig
 from idiolect.engine.runner import SCORE_ROWS, Wanted, gather, pages_for
 from idiolect.engine.scheduler import Work
@@ -36,6 +37,10 @@ class CudaStep:
     def __init__(self, choosing: list[Sequence], logits: Tensor | None, scored: list[Wanted], head: Head) -> None:
         self.choosing, self.logits, self._scored, self._head = choosing, logits, scored, head
 
+    def choose(self) -> Choice:
+        return choose(self.choosing, self.logits)
+
+    @torch.inference_mode()
     def scores(self) -> Iterator[tuple[list[tuple[Sequence, int]], Tensor]]:
         rows = [(w.seq, w.first + i, target) for w in self._scored for i, target in enumerate(w.targets)]
         for begin in range(0, len(rows), SCORE_ROWS):
@@ -47,6 +52,8 @@ class CudaStep:
 class CudaRunner:
     """The model side of the engine on a GPU. Raises `Unavailable` (no GPU, no Triton, a dtype without kernels) or
     `NotRecordable` (the model does what the recording does not know)."""
+
+    ahead = True
 
     def __init__(self, model: CausalModel, config: EngineConfig) -> None:
         if why := missing(model.device):
@@ -100,8 +107,9 @@ class CudaRunner:
     def drop(self, served: Served) -> None:
         """Nothing is kept of it."""
 
+    @torch.inference_mode()
     def run(self, work: list[Work]) -> CudaStep:
-        """One forward pass. Must be called under `torch.inference_mode`."""
+        """Puts one forward pass into the GPU's queue."""
         ids, pos, bounds, last, scored = gather(work)
         tables = self._pages(work)
         choosing = [seq for seq, _ in last]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 Weights = Literal["stored", "q8"]
+ROUNDING = 2  # which matrices are rounded, and how: vectors of another number are other vectors
 
 
 class Embedder:
@@ -111,7 +112,7 @@ def _fingerprint(encoder: Encoder, weights: Weights) -> str:
     """Changes with the weights, their dtype, the tokenizer, the pooling and the limit: all that changes a vector."""
     digest = hashlib.sha256()
     settings = (encoder.tokenizer.fingerprint, encoder.pooling, encoder.max_tokens, str(encoder.dtype))
-    digest.update(repr(settings if weights == "stored" else (*settings, weights)).encode())
+    digest.update(repr(settings if weights == "stored" else (*settings, weights, ROUNDING)).encode())
     for name, value in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())

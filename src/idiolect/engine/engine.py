@@ -64,6 +64,7 @@ class Engine(Core):
                 seq.cancelled = True
             self._tidy = False
             self._tidy_up()
+            self._tell()
             self.forget()
 
     def __enter__(self) -> Engine:
@@ -82,7 +83,7 @@ class Engine(Core):
 
     def _loop(self) -> None:
         while not self._closing:
-            self.step()
+            self._advance()
             with self._news:
                 if self.idle and self._tidy and not self._closing:
                     self._news.wait()
@@ -105,7 +106,7 @@ class Engine(Core):
         named = adapter if isinstance(adapter, list) else [adapter] * len(prompts)
         each = sampling if isinstance(sampling, list) else [sampling or Sampling()] * len(prompts)
         for ids, how, name in zip(prompts, each, named, strict=True):
-            self._check(ids, how, name)
+            self._limits.check(ids, how, name)
         inbox: queue.SimpleQueue[Output] = queue.SimpleQueue()
         parts: dict[int, list[Output]] = {}
 
@@ -136,7 +137,7 @@ class Engine(Core):
         self, items: list[Scored], top: int, cancel: Cancel | None, sink: Callable[[Output], Any]
     ) -> list[Sequence]:
         for item in items:
-            self._check_scored(item)
+            self._limits.check_scored(item)
         return [self.submit_score(item, top, cancel=cancel, sink=sink) for item in items]
 
     def _await(self, seqs: list[Sequence], inbox: queue.SimpleQueue[Output], take: Callable[[Output], Any]) -> None:
@@ -145,7 +146,7 @@ class Engine(Core):
         try:
             while waiting:
                 if not self.started and inbox.empty():
-                    self.step()
+                    self._advance()
                     continue
                 output = inbox.get()
                 if output.error is not None:

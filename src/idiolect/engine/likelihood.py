@@ -4,6 +4,9 @@ Scoring needs no cache between calls and no step budget, so it takes the shortes
 branches of one trunk (`nn.tree`), questions that begin alike (the examples of a few-shot task) start from one stem,
 and logits are computed for the rows that are asked for and no other. Nothing is padded. In float32 the sums equal
 those of one text alone within rounding (about 1e-5 nats a token).
+
+What an adapter puts before every sequence (prefix and prompt tuning) is the beginning of every stem: its keys and
+values are computed once, and the model then runs without it, its positions moved on.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import torch
 from torch import Tensor
 
 from idiolect.core.errors import BadInput, ContextOverflow
-from idiolect.models.base import CausalModel
+from idiolect.models.base import CausalModel, bare
 from idiolect.nn import Batch, Contiguous
 from idiolect.nn.tree import Stem, Tree
 
@@ -70,13 +73,14 @@ class Likelihoods:
         """(index, a likelihood for each option) as they come. `ContextOverflow` where a text does not fit."""
         for index, question in enumerate(questions):
             longest = max(len(ids) for ids in question.ids) - 1
-            if longest > self.model.context:
+            if longest > self.model.room:
                 raise ContextOverflow(
-                    f"text {index} has {longest} tokens, and the context holds {self.model.context}",
+                    f"text {index} has {longest} tokens, and the context holds {self.model.room}",
                     hint="cut its beginning off",
                 )
+        front = self._front()
         for stem, members in stems(questions):
-            held = self._stem(questions[members[0]].ids[0][:stem]) if stem else None
+            held = self._stem(questions[members[0]].ids[0][:stem], front) if stem else front
             for part in self._parts(questions, members, stem):
                 found = self._forward([questions[i] for i in part], stem, held)
                 yield from zip(part, found, strict=True)
@@ -88,7 +92,7 @@ class Likelihoods:
 
         With `window` w and `stride` s the second window begins at token s, and scores what the first has not; so every
         token after the first w has at least w - s tokens of context."""
-        most = min(window or self.model.context, self.model.context)
+        most = min(window or self.model.room, self.model.room)
         step = min(stride or most, most - 1)
         if most < 2 or step < 1:
             raise BadInput(f"a window of {most} and a stride of {stride}", hint="give a window of 2 or more")
@@ -122,12 +126,22 @@ class Likelihoods:
         if part:
             yield part
 
-    def _stem(self, ids: Sequence[int]) -> Stem:
+    def _front(self) -> Stem | None:
+        """What an adapter puts before every text."""
         model = self.model
-        cache = Contiguous(model.state_specs(), capacity=len(ids), dtype=model.dtype, device=model.device)
+        if model.front is None:
+            return None
         with torch.inference_mode():
+            return Stem(*model.front.stem(bare(model), model))
+
+    def _stem(self, ids: Sequence[int], front: Stem | None) -> Stem:
+        model, before = self.model, len(front) if front is not None else 0
+        cache = Contiguous(model.state_specs(), capacity=before + len(ids), dtype=model.dtype, device=model.device)
+        with torch.inference_mode():
+            if front is not None:
+                cache.begin(front.keys, front.values)
             for begin in range(0, len(ids), self.batch_tokens):
-                model.hidden(cache.batch([list(ids[begin : begin + self.batch_tokens])]))
+                bare(model)(cache.batch([list(ids[begin : begin + self.batch_tokens])]))
         self.computed += len(ids)
         return Stem(tuple(k[0] for k in cache.keys), tuple(v[0] for v in cache.values))
 
@@ -138,14 +152,15 @@ class Likelihoods:
         shapes: list[tuple[int, tuple[int, ...]]] = []
         wanted: list[tuple[int, int, int]] = []  # row, token that follows it, option
         options = 0
+        first = self.model.context - self.model.room  # positions that are taken by what stands in front
         for question in questions:
             trunk, base = question.trunk, len(ids)
             ids += question.ids[0][stem:trunk]
-            pos += range(stem, trunk)
+            pos += range(first + stem, first + trunk)
             for text, start in zip(question.ids, question.start, strict=True):
                 branch = len(ids)
                 ids += text[trunk:-1]
-                pos += range(trunk, len(text) - 1)
+                pos += range(first + trunk, first + len(text) - 1)
                 for p in range(start - 1, len(text) - 1):
                     row = base + p - stem if p < trunk else branch + p - trunk
                     wanted.append((row, text[p + 1], options))
@@ -162,7 +177,7 @@ class Likelihoods:
         )
         self.computed += len(ids)
         with torch.inference_mode():
-            found = iter(self._read(self.model.hidden(batch), wanted, options))
+            found = iter(self._read(bare(self.model)(batch), wanted, options))
         return [[next(found) for _ in question.ids] for question in questions]
 
     def _read(self, hidden: Tensor, wanted: Sequence[tuple[int, int, int]], options: int) -> list[Likelihood]:

@@ -20,6 +20,26 @@ if TYPE_CHECKING:
 RECENT = 512  # steps that the recent rates look back on
 
 
+@dataclass(slots=True)
+class Load:
+    """What a step had to do, counted."""
+
+    sequences: int = 0
+    tokens: int = 0
+    prompt: int = 0  # of them
+    positions: int = 0  # whose keys and values it read
+    pairs: int = 0  # a token and a position that it looks at
+    chosen: int = 0  # rows of logits
+    seconds: float = 0.0
+
+    def add(self, before: int, count: int) -> None:
+        """`count` tokens of a sequence that had `before`."""
+        self.sequences += 1
+        self.tokens += count
+        self.positions += before + count
+        self.pairs += count * before + count * (count + 1) // 2
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What one step reads and multiplies, by its tokens, its context and the tokens that it chooses."""
@@ -33,15 +53,16 @@ class Cost:
 
     def step(self, work: Sequence[Work], chosen: int) -> tuple[float, float]:
         """(bytes, multiply-adds) of a step; `chosen` rows of logits. Called before the sequences advance."""
-        tokens = positions = pairs = 0
+        load = Load(chosen=chosen)
         for item in work:
-            before = item.seq.computed
-            tokens += item.count
-            positions += before + item.count
-            pairs += item.count * before + item.count * (item.count + 1) // 2
+            load.add(item.seq.computed, item.count)
+        return self.of(load)
+
+    def of(self, load: Load) -> tuple[float, float]:
+        """(bytes, multiply-adds)."""
         return (
-            self.weight_bytes + self.position_bytes * positions,
-            self.token * tokens + self.pair * pairs + self.head * chosen,
+            self.weight_bytes + self.position_bytes * load.positions,
+            self.token * load.tokens + self.pair * load.pairs + self.head * load.chosen,
         )
 
 
@@ -104,14 +125,13 @@ class Meter:
         self._steps: deque[tuple[float, ...]] = deque()
         self._sums = [0.0] * 6
 
-    def step(self, stats: EngineStats, work: Sequence[Work], chosen: int, seconds: float) -> None:
-        """Count a step into `stats` and here; called before its sequences advance."""
-        read, multiplied = self.cost.step(work, chosen)
+    def step(self, stats: EngineStats, load: Load) -> None:
+        """Count a step into `stats` and here."""
+        read, multiplied = self.cost.of(load)
         stats.bytes_read += read
         stats.multiply_adds += multiplied
-        stats.sequence_steps += len(work)
-        prompt = sum(item.count for item in work if not item.seq.decoding)
-        self._add(seconds, chosen, prompt, read, multiplied, len(work))
+        stats.sequence_steps += load.sequences
+        self._add(load.seconds, load.chosen, load.prompt, read, multiplied, load.sequences)
 
     def _add(self, *row: float) -> None:
         """(seconds, tokens chosen, prompt tokens, bytes, multiply-adds, sequences) of a step."""

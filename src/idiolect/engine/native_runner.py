@@ -11,10 +11,13 @@ from torch import Tensor
 
 from idiolect.core.errors import Unavailable
 from idiolect.engine.adapters import Served
+from idiolect.engine.choosing import Choice, row
 from idiolect.engine.config import EngineConfig
 from idiolect.engine.native_adapters import Table
+from idiolect.engine.native_desk import Desk
 from idiolect.engine.native_kv import NativeKV
 from idiolect.engine.runner import Wanted, gather, pages_for
+from idiolect.engine.sampling import Likely, sample
 from idiolect.engine.scheduler import Work
 from idiolect.engine.sequence import Sequence
 from idiolect.models.base import CausalModel
@@ -28,12 +31,13 @@ SCORE_ROWS = 64  # rows of logits that exist at once while scoring
 
 
 class NativeStep:
-    """The choosing sequences' logits are in the runner's buffer until the next step."""
+    """A step at work. The choosing sequences' logits are in the runner's buffer until the next one."""
 
-    def __init__(
-        self, runner: NativeRunner, choosing: list[Sequence], logits: Tensor | None, scored: list[Wanted]
-    ) -> None:
-        self._runner, self.choosing, self.logits, self._scored = runner, choosing, logits, scored
+    def __init__(self, runner: NativeRunner, choosing: list[Sequence], scored: list[Wanted]) -> None:
+        self._runner, self.choosing, self._scored = runner, choosing, scored
+
+    def choose(self) -> Choice:
+        return self._runner.choose(self.choosing)
 
     def scores(self) -> Iterator[tuple[list[tuple[Sequence, int]], Tensor]]:
         rows = [(w.seq, w.first + i, target) for w in self._scored for i, target in enumerate(w.targets)]
@@ -45,6 +49,8 @@ class NativeStep:
 class NativeRunner:
     """The model side of the engine in native kernels. Raises `Unavailable` (no compiler, another device) or
     `NotRecordable` (the model does what the recording does not know)."""
+
+    ahead = True
 
     def __init__(self, model: CausalModel, config: EngineConfig) -> None:
         if model.device.type != "cpu":
@@ -68,8 +74,12 @@ class NativeRunner:
         self._lengths = np.zeros(segments, np.int32)
         self._whose = np.zeros(config.step_tokens, np.int32)
         self._rows = np.zeros(config.step_tokens, np.int32)
+        self._held = [0] * segments  # pages of each segment that its table has
         self._tables = np.zeros((segments, self._stride), np.int32)
         self._logits = np.zeros((config.max_batch, plan.width), np.float32)
+        self._desk = Desk(config.max_batch)
+        self._last: list[Work] = []  # what the arrays are filled for
+        self._choosing: list[Sequence] = []
         self._scores: NDArray[np.float32] | None = None
         self._step = Step(
             table_stride=self._stride,
@@ -102,14 +112,22 @@ class NativeRunner:
 
     def add(self, served: Served) -> None:
         """`BadInput` for an adapter that has no kernel."""
-        self._program.quiesce()
+        self._settle()
         self._adapters.add(served)
 
     def drop(self, served: Served) -> None:
-        self._program.quiesce()
+        self._settle()
         self._adapters.drop(served)
 
+    def _settle(self) -> None:
+        """No step is at work, and the next one is laid out anew: the adapters' tables are about to move."""
+        self._program.quiesce()
+        self._last = []
+
     def run(self, work: list[Work]) -> NativeStep:
+        if work is self._last:
+            return self._repeat(work)
+        self._last = []
         ids, pos, bounds, last, scored = gather(work)
         self._ids[: len(ids)] = ids
         self._pos[: len(pos)] = pos
@@ -117,25 +135,65 @@ class NativeRunner:
         for i, item in enumerate(work):
             pages = item.seq.lease.pages
             self._tables[i, : len(pages)] = pages
+            self._held[i] = len(pages)
             self._lengths[i] = item.seq.computed + item.count
         rows = [row for _, row in last]
         step = self._step
         step.n, step.segments = len(ids), len(work)
         self._adapters.point(step, self._whose, [w.seq.served for w in work], [w.count for w in work])
-        self._run(0, self._program.length if rows else self._plan.head, rows, self._logits)
-        logits = torch.from_numpy(self._logits[: len(rows)]) if rows else None
-        return NativeStep(self, [seq for seq, _ in last], logits, scored)
+        self._choosing = [seq for seq, _ in last]
+        self._desk.lay(self._choosing, step)
+        self._begin(0, self._program.length if rows else self._plan.head, rows, self._logits)
+        if len(ids) == len(work) == len(rows):  # everybody decodes: maybe once more
+            self._last = work
+        return NativeStep(self, self._choosing, scored)
+
+    def _repeat(self, work: list[Work]) -> NativeStep:
+        """The same sequences as in the last step, each one token further."""
+        n = len(work)
+        self._ids[:n] = [item.seq.tokens[-1] for item in work]
+        self._pos[:n] += 1
+        self._lengths[:n] += 1
+        held = self._held
+        for i, item in enumerate(work):
+            pages = item.seq.lease.pages
+            if len(pages) != held[i]:
+                self._tables[i, : len(pages)] = pages
+                held[i] = len(pages)
+        self._desk.next(n)
+        self._program.start(self._step, self.cache.struct)
+        return NativeStep(self, self._choosing, [])
+
+    def choose(self, choosing: list[Sequence]) -> Choice:
+        """Wait for the step, and what it chose. Rows with penalties or biases are chosen here."""
+        self._program.wait()
+        desk, n = self._desk, len(choosing)
+        picked = desk.chosen[:n].tolist()
+        likely: list[Likely | None] = [None] * n
+        if desk.special:
+            logits = torch.from_numpy(self._logits)
+            tokens = sample(logits[desk.special], [row(choosing[i], logits) for i in desk.special]).tolist()
+            for i, token in zip(desk.special, tokens, strict=True):
+                picked[i] = token
+        for i in desk.wanting:
+            top = choosing[i].sampling.logprobs or 0
+            pairs = zip(desk.top_ids[i, :top].tolist(), desk.top_logprobs[i, :top].tolist(), strict=True)
+            likely[i] = Likely(float(self._logits[i, picked[i]] - desk.norms[i]), tuple(pairs))
+        return picked, likely
 
     def head(self, rows: list[int]) -> Tensor:
         """Logits [m, V] of rows of the last step, m at most `SCORE_ROWS`; valid until the next call."""
         if self._scores is None:
             self._scores = np.zeros((SCORE_ROWS, self._plan.width), np.float32)
-        self._run(self._plan.head, self._program.length, rows, self._scores)
+        self._last = []
+        self._step.choices = None
+        self._begin(self._plan.head, self._program.length, rows, self._scores)
+        self._program.wait()
         return torch.from_numpy(self._scores[: len(rows)])
 
-    def _run(self, begin: int, end: int, rows: list[int], logits: NDArray[np.float32]) -> None:
+    def _begin(self, begin: int, end: int, rows: list[int], logits: NDArray[np.float32]) -> None:
         step = self._step
         step.begin, step.end, step.wanted = begin, end, len(rows)
         self._rows[: len(rows)] = rows
         step.logits = logits.ctypes.data
-        self._program.run(step, self.cache.struct)
+        self._program.start(step, self.cache.struct)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from idiolect.core.errors import BadInput, Unavailable
 from idiolect.engine.adapters import Served
+from idiolect.engine.choosing import Choice
 from idiolect.engine.config import EngineConfig
 from idiolect.engine.kv import Slots
 from idiolect.engine.scheduler import Work
@@ -27,10 +29,13 @@ SCORE_ROWS = 128  # rows of logits that exist at once while scoring: bounds memo
 
 
 class Step(Protocol):
-    """What a forward pass left: the sequences that choose a token now, with their logits [M, V], and what to score."""
+    """A forward pass, maybe still at work: the sequences that choose a token now, and what to score."""
 
     choosing: list[Sequence]
-    logits: Tensor | None
+
+    def choose(self) -> Choice:
+        """Wait for the pass, and a token of each of `choosing` with what was asked to be known of it. Called once."""
+        ...
 
     def scores(self) -> Iterator[tuple[list[tuple[Sequence, int]], Tensor]]:
         """Pieces of ((sequence, target id) per row, logits [m, V]), m at most `SCORE_ROWS`. A piece is read before
@@ -39,7 +44,9 @@ class Step(Protocol):
 
 
 class Runner(Protocol):
-    """The model side of the engine."""
+    """The model side of the engine. `ahead`: `run` comes back while the step still computes."""
+
+    ahead: bool
 
     @property
     def cache(self) -> Slots: ...
@@ -53,8 +60,8 @@ class Runner(Protocol):
         ...
 
     def run(self, work: list[Work]) -> Step:
-        """One forward pass. The caches are extended; the caller advances `computed` when it succeeds. The logits are
-        valid until the next call."""
+        """Begin a forward pass; `Step.choose` waits for it. The caches are extended; the caller advances `computed`
+        when it succeeds. What it leaves is valid until the next call."""
         ...
 
 
@@ -109,9 +116,8 @@ def choose(model: CausalModel, config: EngineConfig, adapters: Mapping[str, str 
     """The runner of an engine, with its memory reserved.
 
     "torch", "native" and "cuda" are taken at their word (the latter raise `Unavailable` or `NotRecordable` where they
-    cannot be had). "auto" is cuda for a model on a GPU, native for one on a CPU whose weights were loaded as stored
-    (`models.load(..., dtype="stored")`), and torch, with the reason in its name, where the kernels or the recording
-    are missing, also for one of `adapters` (native).
+    cannot be had). "auto" is cuda for a model on a GPU, native for one on a CPU (see `_for_kernels`), and torch, with
+    the reason in its name, where the kernels or the recording are missing, also for one of `adapters` (native).
     """
     from idiolect.engine.torch_runner import TorchRunner
     from idiolect.nn.stored import holds_stored, materialise
@@ -122,13 +128,14 @@ def choose(model: CausalModel, config: EngineConfig, adapters: Mapping[str, str 
         return _on_gpu(model, config, stored)
     if config.runner == "cuda":
         raise Unavailable(f"the cuda runner is for a GPU, and the model is on {model.device}", hint="device: cuda")
-    for name, folder in (adapters or {}).items() if config.runner == "auto" and stored else ():
+    suits = config.runner == "auto" and _for_kernels(model, config, stored)
+    for name, folder in (adapters or {}).items() if suits else ():
         from idiolect.engine.native_adapters import unknown
         from idiolect.tune.files import configuration
 
         if why := unknown(configuration(Path(folder).expanduser())):
             reason = f"adapter {name}: {why}"
-    if config.runner == "native" or (config.runner == "auto" and stored and not reason):
+    if config.runner == "native" or (suits and not reason):
         from idiolect.engine.native_runner import NativeRunner
 
         try:
@@ -144,6 +151,17 @@ def choose(model: CausalModel, config: EngineConfig, adapters: Mapping[str, str 
 
         pack(materialise(model, resolve_dtype("auto", model.device)))
     return TorchRunner(model, config, reason)
+
+
+def _for_kernels(model: CausalModel, config: EngineConfig, stored: bool) -> bool:
+    """Whether "auto" tries the native kernels for a model on a CPU: one with its file's rows, or one in half precision,
+    which they read as it is and add up in float32. Float32 stays with torch, whose keys and values are float32 too (the
+    kernels keep them in half precision) and which is nearly as fast there; so does a model that learns, since tiles
+    would not. What only the kernels can do asks for them."""
+    if config.weights != "stored" or config.kv == "int8":
+        return True
+    frozen = not any(p.requires_grad for p in model.parameters())
+    return stored or (frozen and model.dtype in (torch.bfloat16, torch.float16))
 
 
 def _gpu(model: CausalModel) -> bool:

@@ -54,6 +54,7 @@ class Scheduler:
         self.running: list[Sequence] = []  # by arrival
         self.preemptions = 0
         self._turn = 0
+        self._steady: list[Work] | None = None  # the last plan, where everybody decoded and nobody came or went since
 
     # -------------------------------------------------------------------------------------- coming and going
 
@@ -64,6 +65,7 @@ class Scheduler:
         """Forget a sequence and give its pages back (`keep`: the end of its tokens is worth finding again)."""
         if seq in self.running:
             self.running.remove(seq)
+            self._steady = None
         elif seq in self.waiting[seq.lane]:
             self.waiting[seq.lane].remove(seq)
         if keep:
@@ -86,14 +88,18 @@ class Scheduler:
     # -------------------------------------------------------------------------------------------- one step
 
     def plan(self) -> list[Work]:
-        """The next step's work: decodes first, then prompt chunks. Empty only when nothing is there to do."""
+        """The next step's work: decodes first, then prompt chunks. Empty only when nothing is there to do. The same
+        list as last time when nothing but the tokens has changed."""
+        if (same := self._again()) is not None:
+            return same
         work: dict[Sequence, int] = {}
         for seq in list(self.running):
             if seq.decoding and seq in self.running and self._reach(seq, len(seq.tokens), work):
                 work[seq] = 1
         self._turn ^= 1
         if len(work) == len(self.running) and not any(self.waiting.values()):
-            return [Work(seq, 1) for seq in work]  # everybody decodes: nothing is left to hand out
+            self._steady = [Work(seq, 1) for seq in work]  # everybody decodes: nothing is left to hand out
+            return self._steady
         order = LANES[self._turn :] + LANES[: self._turn]
         budget = self.config.step_tokens - len(work)
         first = budget - budget // 2 if self._has_prompts(order[1]) else budget
@@ -102,6 +108,20 @@ class Scheduler:
         if left > 0 and first < budget:
             self._fill(order[0], left, work)
         return [Work(seq, count) for seq, count in work.items()]
+
+    def _again(self) -> list[Work] | None:
+        """The last plan once more, with memory for its next tokens; None when somebody came, went or gave up memory."""
+        steady, size = self._steady, self.config.page_size
+        if not steady or self.waiting["generate"] or self.waiting["score"]:
+            return None
+        for item in steady:
+            seq = item.seq
+            if len(seq.tokens) > len(seq.lease.pages) * size:
+                self._reach(seq, len(seq.tokens), {})
+                if self._steady is None:
+                    return None
+        self._turn ^= 1
+        return steady
 
     def _has_prompts(self, lane: Lane) -> bool:
         return bool(self.waiting[lane]) or any(s.lane == lane and not s.decoding for s in self.running)
@@ -162,6 +182,7 @@ class Scheduler:
         else:
             started = self._copy(seq, work)
         if started:
+            self._steady = None
             self.waiting[seq.lane].remove(seq)
             seq.cached = max(seq.cached, seq.computed)
             if seq.served is not None:
@@ -250,6 +271,7 @@ class Scheduler:
     def preempt(self, seq: Sequence, work: dict[Sequence, int]) -> None:
         """Take a running sequence's pages; it waits in its old place and is computed again."""
         work.pop(seq, None)
+        self._steady = None
         self.running.remove(seq)
         self.prefix.release(seq.lease)
         seq.computed = seq.published = 0

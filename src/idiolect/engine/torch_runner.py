@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from idiolect.engine.adapters import Served
+from idiolect.engine.choosing import Choice, choose
 from idiolect.engine.config import EngineConfig
 from idiolect.engine.kv import KVCache, PagedState
 from idiolect.engine.runner import SCORE_ROWS, Wanted, gather, pages_for
@@ -29,6 +30,10 @@ class TorchStep:
         self.logits = self._head(self.choosing, [row for _, row in last]) if last else None
         self._scored = scored
 
+    def choose(self) -> Choice:
+        return choose(self.choosing, self.logits)
+
+    @torch.inference_mode()
     def scores(self) -> Iterator[tuple[list[tuple[Sequence, int]], Tensor]]:
         """Pieces of ((sequence, target id) per row, logits [m, V]), m at most `SCORE_ROWS`."""
         rows = [(w.seq, w.first + i, target) for w in self._scored for i, target in enumerate(w.targets)]
@@ -51,7 +56,9 @@ def _pick(hidden: Tensor, rows: list[int]) -> Tensor:
 
 
 class TorchRunner:
-    """The model side of the engine in torch. Must be called under `torch.inference_mode`."""
+    """The model side of the engine in torch."""
+
+    ahead = False
 
     def __init__(self, model: CausalModel, config: EngineConfig, reason: str = "") -> None:
         """Reserves the memory for keys and values. `reason`: why a faster runner does not serve."""
@@ -72,6 +79,7 @@ class TorchRunner:
     def drop(self, served: Served) -> None:
         """Nothing is kept of it."""
 
+    @torch.inference_mode()
     def run(self, work: list[Work]) -> TorchStep:
         """One forward pass. The caches are extended; the caller advances `computed` when it succeeds."""
         ids, pos, bounds, last, scored = gather(work)

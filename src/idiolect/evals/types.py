@@ -94,7 +94,8 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
-    """The log-likelihood (natural log) of `tokens` scored tokens; `bytes` and `chars` of the whole text."""
+    """The log-likelihood (natural log) of `tokens` scored tokens, and the `bytes` and `chars` that they spell: a first
+    token without anything before it has no likelihood and is not counted."""
 
     logprob: float
     tokens: int
@@ -256,7 +257,10 @@ Kind = Literal["choose", "roll", "generate", "search"]
 
 @runtime_checkable
 class System(Protocol):
-    """Something that answers: a model on the engine, an adapter, a program, a server, a search."""
+    """Something that answers: a model on the engine, an adapter, a program, a server, a search.
+
+    It may have `about` (words for a report: weights, adapter), `by(request)` (who computes the reply, in which
+    numbers), `weak` (why its fingerprint may not tell two models apart), `load(requests)` and `prepare(task)`."""
 
     @property
     def name(self) -> str: ...

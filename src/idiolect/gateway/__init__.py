@@ -1,1 +1,1 @@
-"""."""
+"""Serving: models behind layers, answers over documents, HTTP, conversations, keys and limits."""

@@ -8,6 +8,7 @@ then runs the same onion around any handler.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from idiolect.core.call import Ctx, Handler, Layer, Sampling, onion
-from idiolect.core.errors import BadInput, NotFound, Unavailable
+from idiolect.core.errors import BadInput, Cancelled, NotFound, Unavailable
 from idiolect.core.files import state_dir
 from idiolect.core.names import did_you_mean
 from idiolect.core.store import Store
@@ -49,6 +50,7 @@ class Served:
     default_mode: str = "plain"
     why: str = ""
     created: float = field(default_factory=time.time)
+    fingerprint: Callable[[], str] = str  # changes with all that could change an answer; "": nobody knows (an upstream)
 
 
 class App:
@@ -80,6 +82,8 @@ class App:
         self._onions: dict[str, Handler] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._work: asyncio.Future[None] | None = None  # of the thread that loads
+        self.stopping = threading.Event()  # whoever loads or indexes ends as soon as it can
         self._given = served is not None
         self._ready = False
         self.metrics.watch(self)
@@ -98,7 +102,8 @@ class App:
 
         try:
             if not self._given:
-                await asyncio.to_thread(load, self)
+                self._work = asyncio.ensure_future(asyncio.to_thread(load, self))
+                await asyncio.shield(self._work)
             self._stage, self._ready = "ready", True
         except Exception as error:
             self.failure = error
@@ -109,6 +114,11 @@ class App:
     async def ready(self) -> None:
         """Return when questions can be answered; raise what made loading fail."""
         await self.start()
+
+    def check(self) -> None:
+        """Raise `Cancelled` when the start is no longer wanted; the loading asks between its steps."""
+        if self.stopping.is_set():
+            raise Cancelled("the start was stopped")
 
     @property
     def stage(self) -> str:
@@ -134,9 +144,12 @@ class App:
     async def close(self) -> None:
         """Stop what runs, write what is left, close everything. Twice is fine."""
         self._ready, self._stage = False, "stopping"
+        self.stopping.set()
         self.stop_answers()
         if self._loading is not None and not self._loading.done():
             self._loading.cancel()
+        if self._work is not None:  # what it opened is closed below
+            await asyncio.gather(self._work, return_exceptions=True)
         for served in self.served.values():
             if hasattr(served.handler, "aclose"):
                 await served.handler.aclose()

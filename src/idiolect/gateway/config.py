@@ -71,7 +71,8 @@ class AppConfig:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     retry: RetryConfig = field(default_factory=RetryConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
-    watch: bool = True  # keep the index fresh while serving
+    watch: bool = True  # keep the index fresh while serving, and make vectors then
+    wait: int | None = None  # without `watch`: the passages whose vectors a start waits for (None: all), else words do
 
     def __post_init__(self) -> None:
         for name in self.adapters:
@@ -81,6 +82,8 @@ class AppConfig:
                 )
         if self.adapters and self.model is None:
             raise BadInput("adapters need a model", hint="give the model that they were made for", param="adapters")
+        if self.wait is not None and self.wait < 0:
+            raise BadInput(f"wait is {self.wait}", hint="give 0 or more, or null", param="wait")
         for name in self.layers:
             if name not in LAYERS:
                 raise BadInput(f"unknown layer {name!r}", hint=did_you_mean(name, LAYERS), param="layers")

@@ -12,6 +12,7 @@ from idiolect.core.names import did_you_mean
 from idiolect.core.store import Store
 from idiolect.evals import arena
 from idiolect.evals.runs import records
+from idiolect.evals.runs.summary import groups
 from idiolect.evals.stats import paired
 from idiolect.evals.types import (
     Choose,
@@ -106,7 +107,7 @@ def compare(
     if not both:
         raise BadInput("the runs have no scored item in common", hint="run both on the same items")
     values = [(_value(x, metric), _value(y, metric)) for x, y in both]
-    found = paired([x for x, _ in values], [y for _, y in values])
+    found = paired([x for x, _ in values], [y for _, y in values], groups=groups([x for x, _ in both]))
     counts = {name: sum(_holds(name, x, y, sign) for x, y in values) for name in FILTERS}
     chosen = [pair for pair, (x, y) in zip(both, values, strict=True) if _holds(show, x, y, sign)]
     page = [_question(x) | {"a": _answer(x), "b": _answer(y)} for x, y in chosen[offset : offset + limit]]
@@ -115,7 +116,8 @@ def compare(
         "b": _run(second),
         "metric": metric,
         "metrics": single,
-        "difference": _numbers(plain(found.estimate)) | {"p": _finite(found.p)},
+        "difference": _numbers(plain(found.estimate))
+        | {"p": _finite(found.p), "clear": found.clear, "differ": found.differ},
         "counts": counts,
         "total": len(chosen),
         "rows": page,

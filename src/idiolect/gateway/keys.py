@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from idiolect.core.errors import BadInput, CorruptFile, NotFound
+from idiolect.core.errors import BadInput, CorruptFile, NotFound, Unavailable
 from idiolect.core.files import atomic_write, lock
 
 PREFIX = "idk-"
@@ -93,6 +93,10 @@ class Keys:
             return tuple(Key(**row) for row in rows)
         except FileNotFoundError:
             return ()
+        except OSError as error:
+            raise Unavailable(
+                f"the key file {self.path} cannot be read: {error.strerror}", hint="give a file of yours"
+            ) from None
         except (ValueError, TypeError) as error:
             raise CorruptFile(
                 f"the key file {self.path} cannot be read: {error}", hint="restore or delete it"

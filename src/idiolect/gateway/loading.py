@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idiolect.core import prompts
+from idiolect.core.canonical import canonical, digest
 from idiolect.core.config import from_dict
 from idiolect.core.errors import BadInput
 from idiolect.core.progress import progress
@@ -35,6 +36,7 @@ def load(app: App) -> None:
             if not documents.done():
                 app.stage = "reading the documents" if config.documents else "loading the encoder"
             documents.result()
+    app.check()
     prints = [f"{name} {prompts.load(name).version}" for name in prompts.names()]
     if local is not None:
         for one in (local, *_adapted(app, local)):
@@ -50,6 +52,7 @@ def load(app: App) -> None:
     app.model_id = next(iter(app.served))
     if local is not None and config.adapters:
         app.model_id = f"{local.id}:{next(iter(config.adapters))}"
+    prints += [canonical(dict(part)) for part in (config.engine, config.rag)]
     fixed = hashlib.sha256("\n".join(prints).encode()).hexdigest()
     library = app.library
     app.fingerprint = lambda: fixed + (library.fingerprint if library is not None else "")
@@ -80,6 +83,7 @@ def _local(app: App) -> LocalModel:
     model: Any = models.load(app.config.model, dtype=dtype, device=app.config.device)
     if getattr(model, "pooling", None) is not None:
         raise BadInput(f"{app.config.model} is an encoder", hint="give a language model as the model")
+    app.check()
     app.stage = "starting the engine"
     engine = Engine(model, config, app.config.adapters)
     engine.start()
@@ -93,12 +97,12 @@ def _adapted(app: App, local: LocalModel) -> list[LocalModel]:
     from idiolect.core.files import sha256_file
     from idiolect.engine import Engine
     from idiolect.gateway.local import LocalModel
-    from idiolect.tune.files import WEIGHTS
+    from idiolect.tune.files import CONFIG, WEIGHTS
 
     found = []
     assert isinstance(local.engine, Engine)
     for name, folder in app.config.adapters.items():
-        print = sha256_file(Path(folder).expanduser() / WEIGHTS)
+        print = digest(*(sha256_file(Path(folder).expanduser() / name) for name in (CONFIG, WEIGHTS)))
         found.append(LocalModel(local.model, local.engine.using(name), f"{local.id}:{name}", print))
     return found
 
@@ -111,6 +115,7 @@ def _documents(app: App) -> None:
         from idiolect.engine import Embedder
 
         encoder: Any = models.load(config.encoder, device=config.device)
+        app.check()
         embedder = Embedder(encoder)
         app.embedders[encoder.id] = (embedder, _counter(encoder))
     if config.documents:
@@ -127,7 +132,7 @@ def _documents(app: App) -> None:
             app.bar = bar
             try:
                 # Words are enough to begin with; the watcher's first pass makes the vectors while we serve.
-                library.sync(bar, vectors=not config.watch)
+                library.sync(bar, vectors=0 if config.watch else config.wait, stop=app.stopping.is_set)
             finally:
                 app.bar = None
 
@@ -141,6 +146,16 @@ def _counter(encoder: Any) -> Callable[[str], int]:
 
 def _serve(app: App, handler: Any, id: str, kind: str, context: int | None, sampling: Any, *, rag: bool = True) -> None:
     """Serve a model bare, as `<id>:plain`, and over the documents, as `<id>`, when there are any."""
+
+    def own() -> str:
+        return str(handler.fingerprint) if kind == "model" else ""
+
+    def over() -> str:
+        assert app.library is not None
+        prints = [f"{name} {prompts.load(name).version}" for name in prompts.names()]
+        parts = (app.library.fingerprint, canonical(dict(app.config.rag)), *prints)
+        return digest("rag", own(), *parts) if kind == "model" else ""
+
     made: dict[str, Any] = {"context": context}
     if sampling is not None:
         made["sampling"] = sampling
@@ -148,8 +163,10 @@ def _serve(app: App, handler: Any, id: str, kind: str, context: int | None, samp
         from idiolect.gateway.rag import Rag
 
         program = Rag(app.library, handler, **dict(app.config.rag))
-        app.served[id] = Served(id, program, "rag", default_mode=program.default_mode, why=program.why, **made)
+        app.served[id] = Served(
+            id, program, "rag", default_mode=program.default_mode, why=program.why, fingerprint=over, **made
+        )
     else:
-        app.served[id] = Served(id, handler, kind, **made)  # type: ignore[arg-type]
+        app.served[id] = Served(id, handler, kind, fingerprint=own, **made)  # type: ignore[arg-type]
     plain = f"{id}:plain"
-    app.served[plain] = Served(plain, handler, kind, **made)  # type: ignore[arg-type]
+    app.served[plain] = Served(plain, handler, kind, fingerprint=own, **made)  # type: ignore[arg-type]

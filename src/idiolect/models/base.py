@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 class Fronting(Protocol):
     """Something learned that stands before every sequence (prefix and prompt tuning; see `tune`)."""
 
+    tokens: int
+
+    def stem(self, run: Callable[[Batch], Tensor], model: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Keys and values [Hkv, P, Dh] of each layer, as every sequence sees them."""
+        ...
+
     def hidden(self, run: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
         """[N, D] of the batch's own rows; `run` is the model without it."""
         ...
@@ -37,6 +43,11 @@ def with_front(hidden: Callable[[Any, Batch], Tensor]) -> Callable[[Any, Batch],
         return hidden(self, batch) if self.front is None else self.front.hidden(partial(hidden, self), batch)
 
     return run
+
+
+def bare(model: Model) -> Callable[[Batch], Tensor]:
+    """The model's `hidden` without what stands in front."""
+    return model.hidden if model.front is None else partial(type(model).hidden.__wrapped__, model)  # type: ignore[attr-defined]
 
 
 class Model(nn.Module):
@@ -114,6 +125,11 @@ class CausalModel(Model):
     @abstractmethod
     def state_specs(self) -> list[StateSpec]:
         """What each layer keeps per token, so that memory is arithmetic."""
+
+    @property
+    def room(self) -> int:
+        """The longest text of a caller: the context less what stands in front."""
+        return self.context - (self.front.tokens if self.front is not None else 0)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [M, V] of the wanted rows (all when `batch.out` is None)."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from idiolect.core.errors import BadInput
@@ -65,9 +66,13 @@ class Attention(nn.Module):
         self.scale = ((c.dim // c.heads) ** -0.5 if c.scaled else 1.0) / (layer + 1 if c.by_layer else 1)
         self.qkv = Linear(c.dim, 3 * c.dim, bias=True)
         self.out = Linear(c.dim, c.dim, bias=True)
+        self.fused: Callable[[Any, Tensor], tuple[Tensor, Tensor, Tensor]] | None = None  # q, k, v while a GPU trains
 
     def forward(self, x: Tensor, batch: Batch, backend: str) -> Tensor:
-        q, k, v = self.qkv(x).view(x.shape[0], 3, self.heads, -1).unbind(1)
+        if self.fused is not None and torch.is_grad_enabled():
+            q, k, v = self.fused(self, x)
+        else:
+            q, k, v = self.qkv(x).view(x.shape[0], 3, self.heads, -1).unbind(1)
         mixed = attend(q, k, v, batch, self.layer, scale=self.scale, backend=backend)
         return self.out(mixed.reshape(x.shape[0], -1))
 

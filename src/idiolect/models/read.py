@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from idiolect.core.errors import BadInput, CorruptFile, NotFound
+from idiolect.core.errors import BadInput, CorruptFile, NotFound, Unavailable
 from idiolect.core.names import did_you_mean
 from idiolect.core.progress import Progress
 from idiolect.core.progress import progress as show
@@ -48,12 +48,13 @@ def load(
     `packed` holds the weights in the CPU's own layout while the model only serves (see `nn.linear`).
     Raises `NotFound`, `CorruptFile`, `BadInput` or `Unavailable`, each with the way out.
     """
+    where = resolve_device(device)
     opened = open_source(source, progress=progress)
     family = family_of(opened.config)
     if dtype == "auto" and issubclass(family, Encoder):
         dtype = "float32"  # an index made on one machine must fit the vectors of another
     stored = dtype == "stored"
-    kind = torch.float32 if stored else resolve_dtype(dtype, torch.device(device))
+    kind = torch.float32 if stored else resolve_dtype(dtype, where)
     model = network(opened)
     found = describe(str(source), opened, model)
     with show(
@@ -67,8 +68,8 @@ def load(
     model.template = _template(opened, model)
     model.after_load(opened)
     model.requires_grad_(False).eval()
-    if torch.device(device).type != "cpu":
-        model.to(device)
+    if where.type != "cpu":
+        model.to(where)
     elif packed and not stored:
         pack(model)
     return model
@@ -105,6 +106,24 @@ def open_source(source: str | Path, *, progress: bool = True) -> Opened:
             f"there is no file or folder {path}", hint="for a model of the Hugging Face hub write hf:org/name"
         )
     return open_gguf(path)
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """A device that torch knows and this machine has. `BadInput` or `Unavailable` otherwise."""
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise BadInput(f"device {device!r} is not known", hint="give cpu, cuda or cuda:1", param="device") from None
+    backend = torch.backends.mps if found.type == "mps" else getattr(torch, found.type, None)
+    available = getattr(backend, "is_available", None)
+    if found.type != "cpu" and not (available and available()):
+        hint = "use cpu, or a torch that was built for it"
+        raise Unavailable(f"torch finds no {found.type} device on this machine", hint=hint, param="device")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise BadInput(
+            f"there is no {found}", hint=f"give cuda:0 to cuda:{torch.cuda.device_count() - 1}", param="device"
+        )
+    return found
 
 
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:

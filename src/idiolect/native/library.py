@@ -6,14 +6,16 @@ import ctypes as c
 import threading
 from typing import Any
 
+import numpy as np
+
 from idiolect.core.errors import Unavailable
 from idiolect.native.toolchain import build
 
-ABI = 4
+ABI = 5
 NORMS = {"none": 0, "rms": 1, "layer": 2}
 ACTIVATIONS = {"silu": 1, "swish": 1, "gelu": 2, "gelu_new": 3, "gelu_pytorch_tanh": 3, "relu": 4}
 STORE, ADD, LOGITS = 0, 1, 2
-EMBED, NORM, PREP, LINEAR, ROPE, ATTEND, GATHER = 1, 2, 3, 4, 5, 6, 7
+EMBED, NORM, PREP, LINEAR, ROPE, ATTEND, GATHER, CHOOSE = 1, 2, 3, 4, 5, 6, 7, 8
 Q4C, Q4, Q8C, Q8, Q8H, BF16, F32, F16 = range(8)
 
 
@@ -33,6 +35,15 @@ class Op(c.Structure):
     ]
 
 
+# `idl_choice`: how a row's token is chosen.
+CHOICE = np.dtype(
+    [
+        *(("seed", "<u8"), ("choice", "<i8"), ("index", "<u8"), ("temperature", "<f4"), ("top_k", "<i4")),
+        *(("top_p", "<f4"), ("min_p", "<f4"), ("wants", "<i4"), ("spare", "<i4")),
+    ]
+)
+
+
 class Delta(c.Structure):
     """`idl_delta`: what an adapter does to one product."""
 
@@ -48,6 +59,8 @@ class Step(c.Structure):
         ("logits_stride", c.c_int64),
         *((name, c.c_void_p) for name in ("adapters", "deltas", "soft")),
         *((name, c.c_int32) for name in ("vocabulary", "ranks")),
+        *((name, c.c_void_p) for name in ("choices", "chosen", "norms", "top_ids", "top_logprobs")),
+        ("top_stride", c.c_int64),
     ]
 
 
@@ -91,7 +104,11 @@ def _load(path: str) -> Any:
         "idl_program_free": (None, [p]),
         "idl_program_quiesce": (None, [p]),
         "idl_program_buffer": (p, [p, i]),
+        "idl_program_start": (i, [p, p, p]),
+        "idl_program_wait": (None, [p]),
         "idl_program_run": (i, [p, p, p]),
+        "idl_choose": (c.c_int32, [p, i, p, p, p, p]),
+        "idl_uniform": (c.c_double, [c.c_uint64, i64, c.c_uint64]),
         "idl_packed_bytes": (i64, [i, i, i]),
         "idl_pack_kind": (i, [i]),
         "idl_pack": (i, [i, i, p, i64, i, p, i, p]),

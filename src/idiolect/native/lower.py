@@ -6,6 +6,7 @@ activation into its product; so a decoder's layer is nine operations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,10 @@ from idiolect.native.matrices import Matrix, paired_matrix, plain_matrices
 from idiolect.nn.held import Held
 from idiolect.nn.stored import plain
 from idiolect.nn.tape import NotRecordable, Sym
+
+# An encoder's share of layers before its sensitive end. Of the error of MiniLM's vectors in 8 bits most comes from
+# rounding what the last layers read from a norm (q, k and v, the way up), so these stay floats.
+LATE = 2 / 3
 
 
 @dataclass(slots=True)
@@ -58,6 +63,8 @@ class Lowering:
         self._buffers: dict[int, int] = {}
         self._attention: set[tuple[int, int]] = set()
         self._layers = 0
+        self._table = quantise  # of the embedding
+        self._late: float = math.inf  # after so many layers what reads a norm is not rounded
 
     def causal(self, hidden: Sym, gathered: Sym, logits: Sym) -> Plan:
         """A decoder: `gathered` stands for the wanted rows of `hidden` in the graph of `logits`."""
@@ -72,11 +79,16 @@ class Lowering:
         rows = self._buffer(last.width)
         self._op(lib.GATHER, source=buffer, target=rows, rows=1, n=last.width)
         self._product(logits, rows, norm, target=0, epilogue=lib.LOGITS, rows=1)
+        self._op(lib.CHOOSE, rows=1, n=logits.width)
         return self._plan(head, buffer, logits.width)
 
     def encoder(self, hidden: Sym) -> Plan:
-        """An encoder: the hidden state of every row is the result."""
+        """An encoder: the hidden state of every row is the result. Its table is only read row by row, so rounding it
+        would save no time, and what it adds to the residual stream goes through every layer."""
+        self._table = None
         self._count(hidden, set())
+        attends = sum(user.op == "attend" for users in self._users.values() for user in users)
+        self._late = LATE * attends
         buffer = self._value(hidden)
         for op in self.ops:  # no layer reads another's keys: one layer of cache serves all
             if "layer" in op.numbers:
@@ -150,7 +162,7 @@ class Lowering:
 
     def _embed(self, node: Sym, extras: Sequence[Sym] = ()) -> int:
         module = node.attrs["module"]
-        (matrix, *more) = self._matrices(module.stored, module, "plain")
+        (matrix, *more) = self._matrices(module.stored, module, "plain", self._table)
         if more:
             raise NotRecordable("an embedding of several types")
         vectors: dict[str, Any] = {}
@@ -258,7 +270,9 @@ class Lowering:
         module = node.attrs["module"]
         pair = bool(how.get("pair"))
         normed = self._normed(norm) if norm is not None else {}
-        for matrix in self._matrices(module.rows(), module, "pair" if pair else "plain"):
+        exact = self._layers >= self._late and node.inputs[0].op == "norm"
+        quantise = None if exact else self.quantise
+        for matrix in self._matrices(module.rows(), module, "pair" if pair else "plain", quantise):
             self._op(lib.PREP, source=buffer, rows=rows, wkind=matrix.kind, k=matrix.inputs, **normed)
             vectors: dict[str, Any] = {}
             if module.bias is not None:
@@ -278,14 +292,12 @@ class Lowering:
                 **how,
             )
 
-    def _matrices(self, held: Held | None, module: Any, layout: str) -> list[Matrix]:
+    def _matrices(self, held: Held | None, module: Any, layout: str, quantise: str | None) -> list[Matrix]:
         key = (id(module._tied[0] if getattr(module, "_tied", ()) else module), layout)
         if key not in self._made:
             stored = None if held is None else held.as_stored()
             rows = stored if stored is not None else plain(module.dense())
-            self._made[key] = (
-                [paired_matrix(rows, self.quantise)] if layout == "pair" else plain_matrices(rows, self.quantise)
-            )
+            self._made[key] = [paired_matrix(rows, quantise)] if layout == "pair" else plain_matrices(rows, quantise)
             self.matrices += self._made[key]
         return self._made[key]
 

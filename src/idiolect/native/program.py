@@ -78,13 +78,24 @@ class Program:
         return np.ctypeslib.as_array(pointer, (rows, width))
 
     def quiesce(self) -> None:
-        """After it no thread reads what an earlier step pointed to."""
+        """After it no thread reads what an earlier step pointed to, that of one that was only begun included."""
+        self.wait()
         self._lib.idl_program_quiesce(self._handle)
 
     def run(self, step: Step, cache: Cache) -> None:
-        done = self._lib.idl_program_run(self._handle, ctypes.byref(step), ctypes.byref(cache))
+        self.start(step, cache)
+        self.wait()
+
+    def start(self, step: Step, cache: Cache) -> None:
+        """The other threads begin; what `step` points to must stay as it is until `wait`."""
+        self.wait()
+        done = self._lib.idl_program_start(self._handle, ctypes.byref(step), ctypes.byref(cache))
         if done != 0:
             raise ValueError(f"the native step refused its input ({done})")
+
+    def wait(self) -> None:
+        """Help with the step that was begun, until it is done; nothing when there is none."""
+        self._lib.idl_program_wait(self._handle)
 
     def _vector(self, layout: str, value: Any) -> int:
         if layout in ("cos", "sin"):

@@ -55,6 +55,13 @@ class Contiguous:
             self.filled[row] = start + count
         return Batch.pack(segments, starts=starts, state=self, last_only=last_only, device=self.device)
 
+    def begin(self, keys: Sequence[Tensor], values: Sequence[Tensor], row: int = 0) -> None:
+        """Let an empty sequence begin with these keys and values [Hkv, P, Dh] of each layer."""
+        self.filled[row] = keys[0].shape[1]
+        for layer, (k, v) in enumerate(zip(keys, values, strict=True)):
+            self.keys[layer][row, :, : k.shape[1]] = k
+            self.values[layer][row, :, : v.shape[1]] = v
+
     @property
     def lengths(self) -> list[int]:
         return [self.filled[row] for row in self._rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,8 +59,11 @@ class FeedForward(nn.Module):
         self.activation, self.act = activation, activations.get(activation)
         self.up = Linear(dim, hidden, bias)
         self.down = Linear(hidden, dim, bias)
+        self.fused: Callable[[Any, Tensor], Tensor] | None = None  # computes all of it while a GPU trains
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(x, Sym):
             return self.down(self.up(x).activated(self.activation))
+        if self.fused is not None and torch.is_grad_enabled():
+            return self.fused(self, x)
         return self.down(self.act(self.up(x)))

@@ -43,7 +43,8 @@ class Entry:
 
 @dataclass(slots=True)
 class Ingest:
-    """The pass. `on_commit` is called after every transaction; when `stop` says so it ends after the one at hand."""
+    """The pass. `on_commit` is called after every transaction; when `stop` says so it ends after the one at hand. More
+    than `most` texts without a vector are left without (None: none are)."""
 
     ledger: Ledger
     chunker: Chunker
@@ -51,6 +52,7 @@ class Ingest:
     embedder: Embedder | None = None
     stop: Callable[[], bool] = lambda: False
     on_commit: Callable[[], None] = lambda: None
+    most: int | None = None
     report: SyncReport = field(default_factory=SyncReport)
     _pending: list[Entry] = field(default_factory=list)
     _touched: list[tuple[str, int, int]] = field(default_factory=list)  # same bytes, another time
@@ -169,6 +171,8 @@ class Ingest:
 
     def _embed(self, embedder: Embedder, bar: Progress) -> None:
         wanted = sorted(self.ledger.unembedded(embedder.fingerprint), key=lambda item: len(item[1]), reverse=True)
+        if self.most is not None and len(wanted) > self.most:
+            return
         if wanted:
             bar.unit = "passages"
             bar.update(total=len(wanted), done=0, note="embedding")

@@ -123,13 +123,14 @@ class Library:
         self,
         progress_to: Progress | Sink | None = None,
         *,
-        vectors: bool = True,
+        vectors: int | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> SyncReport:
         """Bring the index up to date with the folder. One at a time: another process (or thread) that syncs the same
         folder is waited for. `progress_to` is a running `Progress`, or a sink for one; None: a bar on a terminal.
-        `vectors=False` leaves the slow second stage to the next sync: words can be searched at once. `stop` is asked
-        between batches; what was committed until then stays, and the next sync goes on from there."""
+        With more than `vectors` passages that have no vector yet (None: however many) the slow second stage is left to
+        a later sync: words can be searched at once. `stop` is asked between batches; what was committed until then
+        stays, and the next sync goes on from there."""
         bar: AbstractContextManager[Progress]
         if isinstance(progress_to, Progress):
             bar = nullcontext(progress_to)
@@ -154,11 +155,11 @@ class Library:
             return files.lock(path)
         return _Held(held)
 
-    def _sync(self, bar: Progress, vectors: bool, stop: Callable[[], bool]) -> SyncReport:
+    def _sync(self, bar: Progress, vectors: int | None, stop: Callable[[], bool]) -> SyncReport:
         found = scan(self.folder, exclude=self.config.exclude, max_bytes=self.config.max_bytes)
         ledger = Ledger(self._ledger.path)
         try:
-            work = Ingest(ledger, self.chunker, self.tokeniser, self.embedder if vectors else None, stop)
+            work = Ingest(ledger, self.chunker, self.tokeniser, self.embedder, stop, most=vectors)
             self.report = work.run(found, bar)
         finally:
             ledger.close()
@@ -317,6 +318,13 @@ class Library:
             return len(self._bm25)
 
     @property
+    def missing(self) -> int:
+        """Chunks that only their words can find, since they have no vector yet; 0 without an embedder."""
+        with self._lock:
+            self.refresh()
+            return 0 if self.embedder is None else len(self._bm25) - (0 if self._exact is None else len(self._exact))
+
+    @property
     def fingerprint(self) -> str:
         """Changes when any search could answer differently: made of the chunks, the vectors and the settings."""
         with self._lock:
@@ -348,7 +356,10 @@ class Library:
         """Raise `BadInput` when there is nothing to search, with the reason that the last sync found."""
         if len(self):
             return
-        report, failed = self.report, [s for s in self.documents() if s.state != "indexed"]
+        report, known = self.report, self.documents()
+        if not known and self.last_sync is None:
+            raise BadInput(f"{self.folder} has not been indexed", hint="search without --stale, or run: idiolect index")
+        failed = [s for s in known if s.state != "indexed"]
         why = "it is empty"
         if failed:
             why = f"{len(failed)} could not be used, the first: {failed[0].path}: {failed[0].reason}"

@@ -39,12 +39,16 @@ def to_gguf(tokenizer: HFTokenizer, rows: int) -> tuple[dict[str, Any], list[str
     """The metadata by full key, and notes on what GGUF cannot say. `rows` is the height of the token table: ids beyond
     the vocabulary are filled with unused tokens. Raises `BadInput` for a tokenizer that GGUF has no way to name."""
     spec = json.loads(tokenizer.to_json())
-    model, notes = spec["model"], []
+    model = spec["model"]
+    notes: list[str] = []
     if len(tokenizer) > rows:
         raise BadInput(f"the tokenizer has {len(tokenizer)} tokens, the model {rows} rows", hint="they do not fit")
+    if model.get("type") == "WordPiece":
+        return _word_pieces(tokenizer, spec, rows), notes
     if model.get("type") != "BPE":
         raise BadInput(
-            f"a tokenizer of type {model.get('type')} cannot be written to GGUF", hint="byte-pair encodings can"
+            f"a tokenizer of type {model.get('type')} cannot be written to GGUF",
+            hint="byte-pair encodings and word pieces can",
         )
     tokens, types = _vocabulary(tokenizer, spec, rows)
     fields: dict[str, Any] = {"tokens": tokens, "token_type": types}
@@ -75,6 +79,34 @@ def to_gguf(tokenizer: HFTokenizer, rows: int) -> tuple[dict[str, Any], list[str
     if others:
         fields["eot_token_id"] = others[0]
     return {f"tokenizer.ggml.{key}": value for key, value in fields.items()}, notes
+
+
+def _word_pieces(tokenizer: HFTokenizer, spec: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    """BERT's: GGUF marks the beginning of a word where WordPiece marks its continuation."""
+    model, clean = spec["model"], spec.get("normalizer") or {}
+    lower = bool(clean.get("lowercase"))
+    accents = lower if clean.get("strip_accents") is None else bool(clean["strip_accents"])
+    usual = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True}
+    odd = {k: clean.get(k) for k, v in usual.items() if clean.get(k) != v}
+    if odd or (spec.get("pre_tokenizer") or {}).get("type") != "BertPreTokenizer" or accents != lower:
+        raise BadInput(
+            "the tokenizer cleans or cuts text in another way than BERT's", hint="export to a Hugging Face directory"
+        )
+    prefix = model.get("continuing_subword_prefix", "##")
+    tokens, types = _vocabulary(tokenizer, spec, rows)
+    for i, kind in enumerate(types):
+        if kind == NORMAL:
+            tokens[i] = tokens[i].removeprefix(prefix) if tokens[i].startswith(prefix) else SPACE_MARK + tokens[i]
+        elif tokens[i] == model.get("unk_token"):
+            types[i] = UNKNOWN
+    fields: dict[str, Any] = {"model": "bert", "tokens": tokens, "token_type": types}
+    for name, key in {**NAMED, "cls_token": "cls_token_id"}.items():
+        token = tokenizer._id(tokenizer.named.get(name))
+        if token is not None:
+            fields[key] = token
+    fields.setdefault("bos_token_id", fields.get("cls_token_id"))  # llama.cpp frames a text with bos and sep
+    fields["normalizer.lowercase"] = lower
+    return {f"tokenizer.ggml.{key}": value for key, value in fields.items() if value is not None}
 
 
 def _vocabulary(tokenizer: HFTokenizer, spec: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:

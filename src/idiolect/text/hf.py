@@ -15,7 +15,17 @@ from tokenizers import Tokenizer as Backend
 
 from idiolect.core.errors import BadInput, CorruptFile
 from idiolect.text.detokenize import SPACE_MARK, StreamDecoder, decoder_kind, piece_bytes
-from idiolect.text.spec import END_NAMES, NAMED, added_tokens, build, content, framed, read_json, without_prefix
+from idiolect.text.spec import (
+    END_NAMES,
+    NAMED,
+    added_tokens,
+    build,
+    content,
+    framed,
+    framing,
+    read_json,
+    without_prefix,
+)
 
 
 class HFTokenizer:
@@ -86,8 +96,13 @@ class HFTokenizer:
         return cls(spec, config, eos_ids=eos_ids)
 
     def to_json(self) -> str:
-        """The tokenizer.json text. `tokenizers`, transformers and `from_file` give equal ids from it."""
-        return json.dumps(self._spec, ensure_ascii=False)
+        """The tokenizer.json text. `tokenizers`, transformers and `from_file` give equal ids from it: where the
+        configuration has the last word on bos and eos, the text says so itself."""
+        spec = self._spec
+        if (self.prefix, self.suffix) != self._file_frame:
+            sides = [[(str(self._backend.id_to_token(i)), i) for i in side] for side in (self.prefix, self.suffix)]
+            spec = {**spec, "post_processor": framing(spec.get("post_processor"), *sides)}
+        return json.dumps(spec, ensure_ascii=False)
 
     def config(self) -> dict[str, Any]:
         """The tokenizer_config.json that belongs to `to_json` (chat template and length left to the caller)."""
@@ -143,7 +158,7 @@ class HFTokenizer:
             head, tail = len(ids), 0
         else:
             head, tail = flags.index(0), flags[::-1].index(0)
-        prefix, suffix = tuple(ids[:head]), tuple(ids[len(ids) - tail :])
+        self._file_frame = prefix, suffix = tuple(ids[:head]), tuple(ids[len(ids) - tail :])
         eos = self._id(self.named.get("eos_token"))
         prefix = framed(prefix, self.bos_id, config.get("add_bos_token"), front=True)
         return prefix, framed(suffix, eos, config.get("add_eos_token"), front=False)

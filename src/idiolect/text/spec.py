@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
+from tokenizers.models import BPE
 
 from idiolect.core.errors import CorruptFile, NotFound
 
@@ -29,6 +31,8 @@ TURN_NAMES = END_NAMES | frozenset(
 )
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
+EMPTY = {"type": "BPE", "vocab": {}, "merges": []}
+
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
@@ -44,10 +48,30 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def build(spec: Mapping[str, Any]) -> Backend:
     try:
-        backend = Backend.from_str(json.dumps(spec))
+        backend = _with_pairs(spec) if _has_pairs(spec["model"]) else Backend.from_str(json.dumps(spec))
     except Exception as error:  # the library raises bare Exception
         raise CorruptFile(f"the tokenizer cannot be built: {error}", hint="check the tokenizer file") from error
     backend.encode_special_tokens = True  # special tokens in text are plain text
+    return backend
+
+
+def _has_pairs(model: Mapping[str, Any]) -> bool:
+    return model.get("type") == "BPE" and bool(model.get("merges")) and not isinstance(model["merges"][0], str)
+
+
+def _with_pairs(spec: Mapping[str, Any]) -> Backend:
+    """The same as from JSON, without writing and reading a vocabulary and its merges as text."""
+    own = dict(spec["model"])
+    vocabulary, merges = own.pop("vocab"), [tuple(pair) for pair in own.pop("merges")]
+    del own["type"]
+    options = {name: value for name, value in own.items() if value is not None}
+    backend = Backend.from_str(json.dumps({**spec, "model": EMPTY, "added_tokens": []}))
+    backend.model = BPE(vocab=vocabulary, merges=merges, **options)
+    for entry in spec.get("added_tokens") or ():
+        kept = {name: entry[name] for name in ("single_word", "lstrip", "rstrip", "normalized") if name in entry}
+        token = AddedToken(entry["content"], special=entry.get("special", False), **kept)
+        add = backend.add_special_tokens if entry.get("special") else backend.add_tokens
+        add([token])
     return backend
 
 
@@ -86,6 +110,25 @@ def framed(frame: tuple[int, ...], token: int | None, wanted: Any, *, front: boo
     if not wanted:
         return tuple(i for i in frame if i != token)
     return (token, *frame) if front else (*frame, token)
+
+
+def framing(found: Any, before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """The post-processor that puts these tokens (text, id) around a text, in place of the file's own; byte-level steps,
+    which only move offsets, stay."""
+
+    def part(sequence: str, kind: int) -> list[dict[str, Any]]:
+        specials = [[{"SpecialToken": {"id": text, "type_id": kind}} for text, _ in side] for side in (before, after)]
+        return [*specials[0], {"Sequence": {"id": sequence, "type_id": kind}}, *specials[1]]
+
+    own = {
+        "type": "TemplateProcessing",
+        "single": part("A", 0),
+        "pair": part("A", 0) + part("B", 1),
+        "special_tokens": {text: {"id": text, "ids": [i], "tokens": [text]} for text, i in (*before, *after)},
+    }
+    steps = [found, *((found or {}).get("processors") or ())]
+    kept = [step for step in steps if isinstance(step, Mapping) and step.get("type") == "ByteLevel"]
+    return {"type": "Sequence", "processors": [*kept, own]} if kept else own
 
 
 def without_prefix(step: Any) -> Any:

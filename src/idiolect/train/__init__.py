@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from idiolect.core import lazy
+
 if TYPE_CHECKING:
     from idiolect.train.config import OptimiserConfig, ScheduleConfig, TrainConfig
     from idiolect.train.loop import Outcome, Trainer, evaluate, fit
@@ -52,8 +54,4 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: listing recipes must not cost an import of torch."""
-    if name in _WHERE:
-        import importlib
-
-        return getattr(importlib.import_module(f"idiolect.train.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return lazy.attribute(__name__, _WHERE, name)

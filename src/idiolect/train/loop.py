@@ -25,8 +25,9 @@ from idiolect.train import checkpoint, heap
 from idiolect.train.checkpoint import Progress
 from idiolect.train.config import TrainConfig
 from idiolect.train.diverged import check
+from idiolect.train.fused import fused
 from idiolect.train.interrupt import interruptible
-from idiolect.train.layers import checkpointed, compile_layers
+from idiolect.train.layers import checkpointed, compiled
 from idiolect.train.meter import Meter
 from idiolect.train.objective import Objective, Source
 from idiolect.train.optim.build import Optimisers, build, rules
@@ -62,7 +63,7 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
     weights: Weights = field(init=False)
     optimisers: Optimisers = field(init=False)
-    ahead: tuple[int, list[TrainBatch]] | None = field(init=False, default=None)
+    ahead: tuple[int, list[TrainBatch], list[TrainBatch]] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         modules: dict[str, nn.Module] = {"model": self.model}
@@ -92,8 +93,8 @@ class Trainer:
             stack.enter_context(checkpointed(self.model, self.config.checkpointing))
             stack.enter_context(torch.random.fork_rng())
             wish = stack.enter_context(interruptible())
-            if self.config.compile:
-                compile_layers(self.model)
+            stack.enter_context(fused(self.model, not self.ranks.sharded))
+            stack.enter_context(compiled(self.model, self.config.compile, whole=not self.ranks.sharded))
             self.model.train()
             while self.progress.step < self.total:
                 record = self.step()
@@ -116,15 +117,16 @@ class Trainer:
         begin, config, number = time.perf_counter(), self.config, self.progress.step
         torch.manual_seed(Streams(config.seed).integer("step", number))  # what draws (dropout) repeats on resume
         meter = Meter()
-        micros = self.batches(number)
-        for micro in micros:
-            batch = micro.to(self.model.device)
+        micros, moved = self.batches(number)
+        for i, micro in enumerate(micros):
+            batch = moved[i] if i < len(moved) else micro.to(self.model.device)
             loss = self.objective(self.model, batch)
             meter.add(loss, micro)  # counted on the host: a GPU is not waited for
             if loss.sum.requires_grad:
                 loss.sum.backward()
-        if self.model.device.type == "cuda" and number + 1 < self.total:
-            self.ahead = (number + 1, self.ranks.share(self.source.step(number + 1)))  # while the GPU is at work
+        if self.model.device.type == "cuda" and number + 1 < self.total:  # while the GPU is at work
+            coming = self.ranks.share(self.source.step(number + 1))
+            self.ahead = (number + 1, coming, [micro.to(self.model.device) for micro in coming[:1]])
         sums = self.ranks.add(meter.sums())
         figures, weight = meter.figures(sums), float(sums[1])
         norm = self.norm() / weight if weight else 0.0
@@ -148,12 +150,12 @@ class Trainer:
         }
         return Record("step", self.progress.step, figures)
 
-    def batches(self, number: int) -> list[TrainBatch]:
-        """This rank's micro-batches of a step, which may have been made already."""
+    def batches(self, number: int) -> tuple[list[TrainBatch], list[TrainBatch]]:
+        """This rank's micro-batches of a step, which may have been made already, and those that are on the GPU."""
         ahead, self.ahead = self.ahead, None
         if ahead is not None and ahead[0] == number:
-            return ahead[1]
-        return self.ranks.share(self.source.step(number))
+            return ahead[1:]
+        return self.ranks.share(self.source.step(number)), []
 
     def norm(self) -> float:
         """The global norm of the gradient sums."""

@@ -97,7 +97,7 @@ class BottleneckMethod(Method):
 
     def from_peft(self, model: Model, found: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            "targets": patterns_of(found),
+            "targets": patterns_of(model, found),
             "rank": int(found.get("bottleneck_size", 16)),
             "activation": str(found.get("non_linearity", "gelu")),
         }

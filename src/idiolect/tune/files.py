@@ -16,7 +16,7 @@ from idiolect.core.errors import BadInput, CorruptFile, IdiolectError, NotFound
 from idiolect.core.names import did_you_mean
 from idiolect.models.base import Model
 from idiolect.models.write import save as save_model
-from idiolect.models.write import write_json
+from idiolect.models.write import save_file, value_of, write_json
 from idiolect.tune.config import TuneConfig
 from idiolect.tune.method import Adapter, Method, methods
 from idiolect.tune.mounted import Mounted, mount
@@ -34,8 +34,6 @@ def write(mounted: Mounted, directory: str | Path, *, replace: bool = False) -> 
     model, adapter = mounted.model, mounted.adapter
     if mounted.config.method == "full":
         return save_model(model, directory, replace=replace)
-    from safetensors.torch import save_file
-
     source = getattr(model, "source", None)
     parents = [Parent(source.asked, next(iter(source.sha256.values()), ""))] if source is not None else []
     made = {"by": "tune.save", "config": to_dict(mounted.config), "base": mounted.base}
@@ -144,7 +142,7 @@ def _fill(own: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path, 
             f"{folder}: {len(missing)} of {len(own)} tensors are missing, the first: {missing[0]}",
             hint="get the adapter again, or check its target_modules",
         )
-    extra = [name for name in found if name not in own]
+    extra = [name for name in found if name not in own and not _is_the_base(name, found[name], model)]
     if extra:
         raise BadInput(
             f"{folder}: {len(extra)} tensors have no place in {model.id}, the first: {extra[0]}",
@@ -162,6 +160,16 @@ def _fill(own: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path, 
             if not torch.isfinite(found[name]).all():
                 raise CorruptFile(f"{folder}: {name} holds values that are no numbers", hint="train it again")
             value.copy_(found[name])
+
+
+def _is_the_base(name: str, value: Tensor, model: Model) -> bool:
+    """Whether a tensor is one of the base's own: peft copies an output matrix that has an adapter into the file."""
+    plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+    ours = next((rule.name for rule in model.rules() if [p.hf for p in rule.parts] == [plain]), None)
+    if ours is None:
+        return False
+    here = value_of(model, ours)
+    return here.shape == value.shape and torch.equal(here.cpu().bfloat16(), value.bfloat16())
 
 
 def _same_base(folder: Path, model: Model) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from idiolect.core.errors import BadInput
 from idiolect.core.rng import Streams
 from idiolect.models.base import Model
 from idiolect.nn import Linear
@@ -71,9 +72,16 @@ class IA3Method(Method):
     def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: IA3Config = config.settings()
         fed = {t.path for t in resolve(model, options.inputs)} if options.inputs else set()
-        apart = any(p.hf.endswith("k_proj") for t in matrices(model) for p in t.parts)
+        whole = {t.path: t for t in matrices(model)}
+        apart = any(p.hf.endswith("k_proj") for t in whole.values() for p in t.parts)
         adapter = Adapter(config)
         for target in resolve(model, options.targets or (("k", "v", "down") if apart else ("qkv", "down"))):
+            if target.path in fed and len(whole[target.path].parts) > 1:
+                raise BadInput(
+                    f"{target.parts[0].hf} shares its input with {whole[target.path].parts[-1].hf} in one product here",
+                    hint="scale its output instead, or the input of down_proj or o_proj",
+                    param="inputs",
+                )
             adapter.deltas[target.path] = IA3(target, target.path in fed, wide(model))
         return adapter
 
@@ -88,10 +96,10 @@ class IA3Method(Method):
         }
 
     def from_peft(self, model: Model, found: Mapping[str, Any]) -> dict[str, Any]:
-        refuse(found, "modules_to_save", "exclude_modules")
+        refuse(found, "modules_to_save")
         inputs = found.get("feedforward_modules") or []
         return {
-            "targets": patterns_of(found),
+            "targets": patterns_of(model, found),
             "inputs": (f"re:{inputs}",) if isinstance(inputs, str) else tuple(inputs),
         }
 

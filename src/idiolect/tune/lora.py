@@ -7,6 +7,7 @@ row of the matrix apart from its direction (Liu et al. 2024, arXiv:2402.09353).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from idiolect.core.errors import BadInput
+from idiolect.core.names import did_you_mean
 from idiolect.core.rng import Streams
 from idiolect.models.base import Model
 from idiolect.nn import Linear
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LoraConfig:
-    """`rank` and `alpha` of every target, except where `ranks` or `alphas` say otherwise for a name's end."""
+    """`rank` and `alpha` of every target, except where `ranks` or `alphas` say otherwise for a name's end (which may
+    be a regular expression, as in peft)."""
 
     targets: tuple[str, ...] = ("attention",)
     rank: int = 8
@@ -58,10 +61,15 @@ class LoraConfig:
 
 
 def _pattern(table: Mapping[str, Any] | None, name: str, default: Any) -> Any:
-    for end, value in (table or {}).items():
-        if name == end or name.endswith(f".{end}"):
-            return value
-    return default
+    return next((value for end, value in (table or {}).items() if _ends(end, name)), default)
+
+
+def _ends(end: str, name: str) -> bool:
+    """Whether a name ends so, as peft reads its `rank_pattern`: the end is a regular expression."""
+    try:
+        return re.match(rf"(?:.*\.)?(?:{end})$", name) is not None
+    except re.error as error:
+        raise BadInput(f"{end!r} is no regular expression: {error}", hint="give a name's end, such as q_proj") from None
 
 
 class Lora(Piece):
@@ -160,6 +168,17 @@ class Lora(Piece):
         return found
 
 
+PLAIN = (True, False, None, "gaussian", "eva", "orthogonal", "mica")  # first values that leave the base as it is
+
+
+def _all_mean(options: LoraConfig, names: Sequence[str]) -> None:
+    for param, table in (("ranks", options.ranks), ("alphas", options.alphas)):
+        for end in table or {}:
+            if not any(_ends(end, name) for name in names):
+                hint = did_you_mean(end, {name.rpartition(".")[2] for name in names})
+                raise BadInput(f"{param} has {end!r}, and no target is called so", hint=hint, param=param)
+
+
 class LoraMethod(Method):
     """Low-rank updates of matrices."""
 
@@ -171,7 +190,10 @@ class LoraMethod(Method):
     def build(self, model: Model, config: TuneConfig, streams: Streams | None) -> Adapter:
         options: LoraConfig = config.settings()
         adapter = Adapter(config)
-        for target in resolve(model, options.targets, options.layers):
+        targets = resolve(model, options.targets, options.layers)
+        if streams is not None:  # in a file a pattern may mean nothing, as in peft
+            _all_mean(options, [p.hf for t in targets for p in t.parts])
+        for target in targets:
             sizes = [options.of(p.hf) for p in target.parts]
             delta = Lora(
                 target.layer, target.parts, [r for r, _ in sizes], [s for _, s in sizes], options.dropout, wide(model)
@@ -197,9 +219,16 @@ class LoraMethod(Method):
 
     def from_peft(self, model: Model, found: Mapping[str, Any]) -> dict[str, Any]:
         refuse(found, "bias", "modules_to_save", "trainable_token_indices", "target_parameters", "layer_replication")
-        refuse(found, "lora_bias", "use_qalora", "use_bdlora", "alora_invocation_tokens", "exclude_modules")
+        refuse(found, "lora_bias", "use_qalora", "use_bdlora", "alora_invocation_tokens", "kasa_config")
+        refuse(found, "monteclora_config", "arrow_config")
+        first = found.get("init_lora_weights")
+        if first not in PLAIN:
+            raise BadInput(
+                f"the adapter belongs to a base that was changed first (init_lora_weights={first!r})",
+                hint="peft's path_initial_model_for_weight_conversion saves it as a plain LoRA",
+            )
         return {
-            "targets": patterns_of(found),
+            "targets": patterns_of(model, found),
             "rank": int(found.get("r", 8)),
             "alpha": float(found.get("lora_alpha", 8)),
             "dropout": 0.0 if found.get("use_dora") else float(found.get("lora_dropout") or 0.0),

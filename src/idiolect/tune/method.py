@@ -14,6 +14,7 @@ from idiolect.core.registry import Registry
 from idiolect.core.rng import Streams
 from idiolect.models.base import Model
 from idiolect.nn import Batch, Delta
+from idiolect.tune.targets import means, resolve
 
 if TYPE_CHECKING:
     from idiolect.tune.config import TuneConfig
@@ -37,6 +38,10 @@ class Front(nn.Module):
     @abstractmethod
     def hidden(self, run: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
         """What the model computes for a batch [N, D] with the tokens before each of its segments."""
+
+    @abstractmethod
+    def stem(self, run: Callable[[Batch], Tensor], model: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The tokens' keys and values [Hkv, P, Dh] in each layer; `run` is the model without them."""
 
     @abstractmethod
     def pieces(self) -> dict[str, Tensor]:
@@ -102,24 +107,37 @@ class Method:
 methods: Registry[Method] = Registry("tuning method")
 
 
-def patterns_of(found: Mapping[str, Any]) -> tuple[str, ...]:
-    """peft's `target_modules` as our patterns: a list of name ends, or one regular expression."""
+OTHERWISE = "merge it into its base with peft (merge_and_unload), and load the result as a model"
+
+
+def patterns_of(model: Model, found: Mapping[str, Any]) -> tuple[str, ...]:
+    """peft's `target_modules` as our patterns: a list of name ends, or one regular expression; where `exclude_modules`
+    takes some of them out again, the names of those that are left."""
     targets = found.get("target_modules")
     if isinstance(targets, str):
-        return (targets if targets == "all-linear" else f"re:{targets}",)
-    if not isinstance(targets, list | tuple) or not targets:
+        patterns: tuple[str, ...] = (targets if targets == "all-linear" else f"re:{targets}",)
+    elif isinstance(targets, list | tuple) and targets:
+        patterns = tuple(str(t) for t in targets)
+    else:
         raise BadInput("adapter_config.json has no target_modules", hint="get the adapter again")
-    return tuple(str(t) for t in targets)
+    without = found.get("exclude_modules")
+    if not without:
+        return patterns
+    out = (f"re:{without}",) if isinstance(without, str) else tuple(str(w) for w in without)
+    names = [part.hf for target in resolve(model, patterns, layers_of(found)) for part in target.parts]
+    return tuple(name for name in names if not any(means(pattern, name) for pattern in out))
 
 
 def refuse(found: Mapping[str, Any], *names: str) -> None:
     """`BadInput` for the first of these keys that asks for something."""
     for name in names:
         if found.get(name) not in (None, False, [], {}, "none", "default"):
-            raise BadInput(f"the adapter uses {name}={found[name]!r}, which is not supported", param=name)
+            raise BadInput(
+                f"the adapter uses {name}={found[name]!r}, which is not supported", hint=OTHERWISE, param=name
+            )
 
 
 def layers_of(found: Mapping[str, Any]) -> list[int] | None:
-    """peft's `layers_to_transform`."""
+    """peft's `layers_to_transform`; an empty list is all of them."""
     layers = found.get("layers_to_transform")
-    return None if layers is None else [layers] if isinstance(layers, int) else list(layers)
+    return [layers] if isinstance(layers, int) else list(layers) if layers else None

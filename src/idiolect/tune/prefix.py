@@ -52,6 +52,10 @@ class Prefix(Front):
         stateless(batch)
         return run(replace(batch, pos=batch.pos + self.tokens, front=Given(*self.given())))
 
+    def stem(self, run: Callable[[Batch], Tensor], model: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        keys, values = self.given()
+        return tuple(k.transpose(0, 1) for k in keys), tuple(v.transpose(0, 1) for v in values)
+
     def pieces(self) -> dict[str, Tensor]:
         return {"prompt_embeddings": self.table.data}
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from idiolect.core.errors import BadInput
 from idiolect.core.rng import Streams
 from idiolect.models.base import Model
-from idiolect.nn import Batch
+from idiolect.nn import Batch, Contiguous
 from idiolect.nn.fronted import Leading
 from idiolect.tune.method import Adapter, Front, Method, Piece, methods, refuse
 from idiolect.tune.virtual import VirtualConfig, decoder, stateless
@@ -68,6 +68,11 @@ class Leader(Front):
             front=Leading(self.tokens),
         )
         return run(longer)[self.tokens :]
+
+    def stem(self, run: Callable[[Batch], Tensor], model: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        cache = Contiguous(model.state_specs(), capacity=self.tokens, dtype=model.dtype, device=model.device)
+        run(cache.batch([list(range(self.vocabulary, self.vocabulary + self.tokens))]))
+        return tuple(k[0] for k in cache.keys), tuple(v[0] for v in cache.values)
 
     def pieces(self) -> dict[str, Tensor]:
         return {}

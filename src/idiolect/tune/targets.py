@@ -92,10 +92,7 @@ def _means(pattern: str, hf: str, target: Target) -> bool:
     if pattern in ("all", "all-linear"):
         return target.path != "head"
     if pattern.startswith("re:"):
-        try:
-            return re.fullmatch(pattern[3:], hf) is not None
-        except re.error as error:
-            raise BadInput(f"{pattern!r} is no regular expression: {error}", param="targets") from None
+        return means(pattern, hf)
     if any(c in pattern for c in "*?["):
         return fnmatchcase(hf, pattern) or fnmatchcase(hf, f"*.{pattern}")
     if pattern in ("attention", "mlp"):
@@ -104,3 +101,13 @@ def _means(pattern: str, hf: str, target: Target) -> bool:
     if target.path.endswith("attention.out"):
         names.append("o")
     return any(name == pattern or name.endswith(f".{pattern}") for name in names)
+
+
+def means(pattern: str, name: str) -> bool:
+    """Whether peft would take a name for meant: by `re:` and an expression that fits all of it, or by its end."""
+    if not pattern.startswith("re:"):
+        return name == pattern or name.endswith(f".{pattern}")
+    try:
+        return re.fullmatch(pattern[3:], name) is not None
+    except re.error as error:
+        raise BadInput(f"{pattern!r} is no regular expression: {error}", param="targets") from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from idiolect.core import lazy
+
 if TYPE_CHECKING:
     from idiolect.weights.quant import FORMATS, QuantTensor, quantise
     from idiolect.weights.reread import Comparison
@@ -40,8 +42,4 @@ _WHERE = {  # the module of each name; none is called like a name, or its import
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: a command that only plans must not import torch."""
-    if name in _WHERE:
-        import importlib
-
-        return getattr(importlib.import_module(f"idiolect.weights.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return lazy.attribute(__name__, _WHERE, name)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from idiolect.core.errors import BadInput
 from idiolect.models.base import Model
+from idiolect.models.bert import Bert
 from idiolect.models.gpt2 import GPT2
 from idiolect.models.llama import Llama
 from idiolect.nn.rope import inverse_frequencies, llama3
 
-KNOWN = "llama, mistral, qwen2, qwen3 and gpt2 can be written to GGUF"
+KNOWN = "llama, mistral, qwen2, qwen3, gpt2 and bert can be written to GGUF"
 
 
 def metadata(model: Model) -> tuple[str, dict[str, Any], dict[str, Tensor], list[str]]:
@@ -23,6 +24,8 @@ def metadata(model: Model) -> tuple[str, dict[str, Any], dict[str, Tensor], list
         return _llama(model)
     if isinstance(model, GPT2):
         return _gpt2(model)
+    if isinstance(model, Bert) and model.config.first == 0:  # RoBERTa's tokenizer and positions are of another kind
+        return _bert(model)
     raise BadInput(f"{model.raw.get('model_type')} models cannot be written to GGUF", hint=KNOWN)
 
 
@@ -85,6 +88,27 @@ def _gpt2(model: GPT2) -> tuple[str, dict[str, Any], dict[str, Tensor], list[str
         "attention.layer_norm_epsilon": c.eps,
     }
     return "gpt2", fields, {}, []
+
+
+def _bert(model: Bert) -> tuple[str, dict[str, Any], dict[str, Tensor], list[str]]:
+    c = model.config
+    if c.activation != "gelu":
+        raise BadInput(f"GGUF's bert has no activation {c.activation!r}", hint=_OTHER)
+    fields = {
+        "vocab_size": c.vocab,
+        "context_length": c.positions,
+        "embedding_length": c.dim,
+        "block_count": c.layers,
+        "feed_forward_length": c.hidden,
+        "attention.head_count": c.heads,
+        "attention.layer_norm_epsilon": c.eps,
+        "attention.causal": False,
+        "pooling_type": {"mean": 1, "cls": 2}[model.pooling],
+    }
+    notes = [] if model.normalize else ["GGUF cannot say that vectors keep their length: readers normalise them"]
+    if model.max_tokens < c.positions:
+        notes.append(f"GGUF cannot say that texts end at {model.max_tokens} tokens: readers take {c.positions}")
+    return "bert", fields, {}, notes
 
 
 def one_dtype(value: Tensor) -> Tensor:

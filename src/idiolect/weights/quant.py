@@ -111,7 +111,7 @@ FORMATS: Registry[type[QuantTensor]] = Registry("quantised format")
 
 
 def quantise(weight: Tensor, fmt: str, **options: Any) -> QuantTensor:
-    """A float matrix [Out, In] in the format of that name ("nf4", "int8", "q8_0", "q4_0", "q4_1").
+    """A float matrix [Out, In] in the format of that name ("nf4", "int8", "fp8", "ternary", "q8_0", "q4_0", "q4_1").
 
     `options` are the format's own (see its `pack`). Raises `NotFound` for an unknown format and `BadInput` for a
     matrix that has no finite numbers to keep or does not fit the format.
@@ -129,4 +129,4 @@ def quantise(weight: Tensor, fmt: str, **options: Any) -> QuantTensor:
     return kind.pack(weight.detach(), **options)
 
 
-from idiolect.weights import blocks, int8, nf4  # noqa: E402, F401  (they register themselves)
+from idiolect.weights import blocks, fp8, int8, nf4, ternary  # noqa: E402, F401  (they register themselves)

@@ -23,6 +23,7 @@ from idiolect.core.files import atomic_path
 from idiolect.core.names import did_you_mean
 from idiolect.core.progress import progress
 from idiolect.models.base import Model
+from idiolect.models.bert import Bert
 from idiolect.models.names import Part, interleave_halves
 from idiolect.models.write import value_of
 from idiolect.text.gguf_write import to_gguf
@@ -73,6 +74,8 @@ def export_gguf(
     if model.tokenizer is None:
         raise BadInput("the model has no tokenizer", hint="load it with its tokenizer files, or give it one")
     words, said = to_gguf(model.tokenizer, model.config.vocab)
+    if isinstance(model, Bert):
+        words["tokenizer.ggml.token_type_count"] = model.config.types
     if model.template is not None:
         words["tokenizer.chat_template"] = model.template.source
     head = {"general.name": model.id, "general.file_type": FILE_TYPES[type]}
@@ -176,7 +179,10 @@ def _encoded(value: Tensor, kind: str) -> np.ndarray:
     if kind == "f32":
         return value.numpy()
     if kind == "f16":
-        return value.half().numpy()
+        small = value.half()
+        if not bool(small.isfinite().all()):
+            raise BadInput("a weight is larger than float16 can say (65,504)", hint="export as bf16 or f32")
+        return small.numpy()
     if kind == "bf16":
         return value.to(torch.bfloat16).view(torch.int16).numpy()
     from gguf import GGMLQuantizationType, quants

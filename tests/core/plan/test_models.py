@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from idiolect import weights
+from idiolect.core.errors import BadInput
 from idiolect.core.plan import memory, shape_of
 from idiolect.core.plan.activations import kept, layer
 from idiolect.core.plan.parameters import Adapter, linear, lora, total
@@ -38,6 +39,32 @@ def test_parameters_are_the_model_s(name: str) -> None:
     with torch.device("meta"):
         model = family_of(config)(config)
     assert total(shape_of(config)) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
+        ("qwen2_moe", {"num_experts": 4, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 40}),
+        ("qwen3_moe", {"num_experts": 4, "moe_intermediate_size": 24, "head_dim": 16}),
+        ("phi3", {"pad_token_id": 0}),
+        ("smollm3", {"pad_token_id": 0}),
+        ("granite", {}),
+        ("gemma", {"head_dim": 8}),
+    ],
+)
+def test_parameters_are_those_of_models_that_we_only_plan(kind: str, changes: dict[str, Any]) -> None:
+    config = AutoConfig.for_model(kind, **{**tiny.LLAMA, **changes})
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert total(shape_of(config.to_dict())) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("kind", ["deepseek_v3", "gpt_neox", "gemma2", "lama"])
+def test_a_model_that_would_be_miscounted_is_refused(kind: str) -> None:
+    with pytest.raises(BadInput, match=f"no plan is known for models of type '{kind}'") as error:
+        shape_of({**SMALL, "model_type": kind})
+    assert error.value.hint and (kind != "lama" or "did you mean 'llama'" in error.value.hint)
 
 
 def network(config: dict[str, Any], method: str, dtype: torch.dtype, targets: tuple[str, ...]) -> Any:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +181,70 @@ def test_one_file_in_both(folder: Path, system: Any, tmp_path: Path, monkeypatch
         assert sample["acc"] == row.grade["accuracy"] and sample["acc_norm"] == row.grade["accuracy_bytes"]
     mean = sum(row.grade["accuracy"] for row in ours.rows) / 6
     assert theirs["results"]["tiny_capitals"]["acc,none"] == pytest.approx(mean)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """`idiolect up` in a process of its own, with the floats that score here."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    command = [sys.executable, "-m", "idiolect", "up", "--no-docs", "--encoder", "none", "--dtype", "float32"]
+    command += ["--set", "engine.runner=torch", "--port", str(port), "--store", str(tmp_path / "server.sqlite")]
+    log = tmp_path / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "2"}, stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + 300
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz"):
+                break
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")[-2000:]
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.parity
+@pytest.mark.slow
+def test_lm_eval_over_http_is_lm_eval_in_process(
+    folder: Path, system: Any, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """lm-eval's own `local-completions` against our server, beside our adapter: every option's log-likelihood, every
+    choice, every greedy mark."""
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    lm_eval = pytest.importorskip("lm_eval", reason="pip install 'lm-eval[api]'")
+    pytest.importorskip("tenacity", reason="pip install 'lm-eval[api]'")
+    from lm_eval.tasks import TaskManager
+
+    from idiolect.evals.bridges.harness_model import harness_model
+
+    words = tmp_path / "words"
+    words.mkdir()
+    system.model.tokenizer.save(words)
+    how: dict[str, Any] = {"tasks": ["tiny_capitals"], "log_samples": True, "bootstrap_iters": 0}
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    arguments = {"model": "SmolLM2-135M-Instruct", "base_url": f"{server}/completions", "tokenizer": str(words)}
+    with urllib.request.urlopen(f"{server}/models") as listed:
+        arguments["model"] = json.load(listed)["data"][0]["id"]
+    found = [
+        lm_eval.simple_evaluate(task_manager=manager, **how, **model)
+        for model in (
+            {"model": "local-completions", "model_args": arguments},
+            {"model": harness_model(system)},
+        )
+    ]
+    over, here = (sorted(f["samples"]["tiny_capitals"], key=lambda s: s["doc_id"]) for f in found)
+    assert len(over) == len(here) == 6
+    for a, b in zip(over, here, strict=True):
+        one, two = ([float(r[0]) for r in s["filtered_resps"]] for s in (a, b))
+        assert one == pytest.approx(two, abs=1e-3)
+        assert one.index(max(one)) == two.index(max(two)) and a["acc"] == b["acc"] and a["acc_norm"] == b["acc_norm"]
+        assert [str(r[1]) for r in a["filtered_resps"]] == [str(r[1]) for r in b["filtered_resps"]]
+    assert found[0]["results"]["tiny_capitals"]["acc,none"] == found[1]["results"]["tiny_capitals"]["acc,none"]
 
 
 @pytest.mark.parity

@@ -39,6 +39,9 @@ def test_classes_equal_scikit_learns() -> None:
     said = [t if rng.random() < 0.7 else str(rng.choice(["ham", "spam", "other"])) for t in true]
     assert accuracy(said, true) == pytest.approx(metrics.accuracy_score(true, said))
     assert macro_f1(said, true) == pytest.approx(metrics.f1_score(true, said, average="macro", zero_division=0))
+    wanted = sorted(set(true))  # what was said and never true ("other") is no class of its own
+    theirs = metrics.f1_score(true, said, average="macro", labels=wanted, zero_division=0)
+    assert macro_f1(said, true, among=wanted) == pytest.approx(theirs) != macro_f1(said, true)
     found = confusion(said, true)
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(true, said, zero_division=0)
     assert found.precision == pytest.approx(precision) and found.recall == pytest.approx(recall)

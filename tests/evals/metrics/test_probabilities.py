@@ -101,6 +101,20 @@ def test_choices() -> None:
         pick([])
 
 
+def test_choices_equal_scikit_learn_s_accuracy_of_the_argmax() -> None:
+    score = pytest.importorskip("sklearn.metrics").accuracy_score
+    rng = np.random.default_rng(5)
+    logprobs, tokens = rng.uniform(-40, 0, (300, 4)), rng.integers(1, 9, (300, 4))
+    sizes, targets = tokens * rng.integers(1, 6, (300, 4)), rng.integers(0, 4, 300)
+    ways = (
+        (logprobs, [choice_accuracy(x, int(t)) for x, t in zip(logprobs, targets)]),
+        (logprobs / tokens, [choice_accuracy_length(x, n, int(t)) for x, n, t in zip(logprobs, tokens, targets)]),
+        (logprobs / sizes, [choice_accuracy_bytes(x, n, int(t)) for x, n, t in zip(logprobs, sizes, targets)]),
+    )
+    for values, ours in ways:
+        assert np.mean(ours) == pytest.approx(score(targets, values.argmax(1)))
+
+
 @given(st.lists(st.floats(-50, 0), min_size=2, max_size=6), st.integers(1, 9), st.floats(-5, 5))
 def test_equal_lengths_choose_as_raw_and_shifts_change_nothing(logprobs: list[float], n: int, shift: float) -> None:
     assert probabilities(logprobs).sum() == pytest.approx(1)

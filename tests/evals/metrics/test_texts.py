@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -61,6 +64,32 @@ WANTED = [
 )
 def test_exact_match_forgives_what_squad_forgives(said: str, wanted: Any, score: float) -> None:
     assert exact_match(said, wanted) == score
+
+
+def test_exact_match_and_f1_equal_lm_evals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its code for SQuAD-like answers. The module also imports what it needs for Chinese, which is left out here."""
+    pytest.importorskip("lm_eval", reason="pip install lm-eval")
+    for name, inside in (("jieba", ""), ("fuzzywuzzy", "fuzz"), ("rouge", "Rouge")):
+        absent = ModuleType(name)
+        setattr(absent, inside or "cut", None)
+        monkeypatch.setitem(sys.modules, name, absent)
+    theirs = importlib.import_module("lm_eval.tasks.longbench.metrics")
+    texts = [
+        *SAID[:-1],
+        *WANTED,
+        "The 3 cats.",
+        "3 cats",
+        "an apple; a day",
+        "Apple day",
+        "U.S.A.",
+        "usa",
+        "naïve Café",
+    ]
+    for said in texts:
+        assert normalise(said) == theirs.normalize_answer(said)
+        for wanted in texts:
+            assert exact_match(said, wanted) == (theirs.normalize_answer(said) == theirs.normalize_answer(wanted))
+            assert token_f1(said, wanted) == pytest.approx(theirs.qa_f1_score(said, wanted)), (said, wanted)
 
 
 @given(st.text(max_size=40))

@@ -73,6 +73,17 @@ def test_what_failed_is_asked_again(tmp_path: Path, store: Store) -> None:
     assert (second.asked, len(second.failed)) == (5, 0)
 
 
+def test_fresh_asks_again_and_the_newest_answer_is_kept(tmp_path: Path, store: Store) -> None:
+    """A server that has another model now: --fresh asks it, and later runs take what it said."""
+    task, old, new = choice_task(tmp_path), Known(seed=1), Known(seed=2)
+    new.fingerprint = old.fingerprint  # as of a server that does not tell
+    before = runs.run(old, task, store)
+    assert rows(runs.run(new, task, store)) == rows(before) and not new.asked
+    after = runs.run(new, task, store, fresh=True)
+    assert (after.asked, after.cached, len(new.asked)) == (24, 0, 24) and rows(after) != rows(before)
+    assert rows(runs.run(old, task, store)) == rows(after) and len(old.asked) == 24
+
+
 def test_nothing_answered_is_one_clear_error(tmp_path: Path, store: Store) -> None:
     with pytest.raises(BadInput, match="out of order"):
         runs.summarise(runs.run(Known(broken=99), choice_task(tmp_path), store))
@@ -186,6 +197,8 @@ def test_groups_widen_the_interval(tmp_path: Path, store: Store) -> None:
     grouped = runs.summarise(runs.run(Known(), together, store)).headline
     assert grouped.value == plain.value
     assert grouped.error == pytest.approx(2 * plain.error, rel=0.25)
+    alone = choice_task(tmp_path, n=120, prompt="question {{ index // 4 }}", target="1", group="{{ index }}")
+    assert runs.summarise(runs.run(Known(), alone, store)).headline == plain  # groups of one are no groups
 
 
 def test_many_comparisons_are_warned_of_and_unclear_ones_advised(tmp_path: Path, store: Store) -> None:
@@ -208,12 +221,19 @@ def test_repeatability(tmp_path: Path, store: Store) -> None:
     assert other.changed > 0 and "24 items were graded differently" in str(other)
 
 
+def test_items_of_one_name_are_refused(tmp_path: Path, store: Store) -> None:
+    """They would be one item in every comparison."""
+    with pytest.raises(BadInput, match="several items are called 'same'"):
+        runs.run(Known(), choice_task(tmp_path, id="same"), store)
+
+
 def test_cost() -> None:
     from idiolect.core.call import Usage
 
     assert Price.parse("0.5,2").of(Usage(1_000_000, 250_000)) == pytest.approx(1.0)
-    with pytest.raises(BadInput, match="READ,WRITTEN"):
-        Price.parse("3")
+    for wrong in ("3", "-1,2", "a,b", "nan,1"):
+        with pytest.raises(BadInput, match="READ,WRITTEN"):
+            Price.parse(wrong)
 
 
 def test_a_figure_that_is_no_mean_has_an_interval(tmp_path: Path, store: Store) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from idiolect import models, tune
 from idiolect.core.call import (
     Call,
     Citation,
@@ -28,14 +33,18 @@ from idiolect.core.call import (
 )
 from idiolect.core.errors import BadInput, Unavailable
 from idiolect.engine import Engine, EngineConfig
-from idiolect.evals.systems import HandlerSystem, HttpSystem, LocalConfig, LocalSystem, SearchSystem
+from idiolect.evals.systems import HandlerSystem, HttpSystem, LocalConfig, LocalSystem, SearchSystem, encoding
+from idiolect.evals.systems.http import told
+from idiolect.evals.systems.local import weights_hash
 from idiolect.evals.types import Choose, Document, Failed, Generate, Generated, Reply, Roll, Rolled, Search
 from idiolect.gateway.app import App, Served
 from idiolect.gateway.config import AppConfig, HttpConfig
 from idiolect.gateway.local import LocalModel
 from idiolect.gateway.upstream import Upstream
+from idiolect.nn import Batch
 from tests.engine.tiny import tiny_model
 from tests.gateway.conftest import Running
+from tests.tune.tiny import METHODS, shake
 
 ASKED = [
     Choose("The sky is", (" blue", " green and red", " up")),
@@ -89,6 +98,14 @@ def test_spaces_at_the_end_of_a_context_belong_to_the_option(local: LocalSystem)
     one, two = answers(local, [Choose("The sky is ", ("blue", "red")), Choose("The sky is", (" blue", " red"))])
     assert one.logprobs == pytest.approx(two.logprobs)  # type: ignore[union-attr]
     assert one.tokens == two.tokens  # type: ignore[union-attr]
+
+
+def test_a_text_s_size_is_that_of_its_scored_part(local: LocalSystem) -> None:
+    """The first token has nothing before it: its bytes are nobody's bits, or a longer first token would look better."""
+    (one,) = answers(local, [Roll("é is a letter")])
+    assert (one.tokens, one.bytes, one.chars) == (13, 13, 13)  # type: ignore[union-attr]  # half of é is the first token
+    (two,) = answers(local, [Roll("e is a letter")])
+    assert (two.tokens, two.bytes, two.chars) == (12, 12, 12)  # type: ignore[union-attr]
 
 
 def test_what_one_request_cannot_have_is_its_own_failure(local: LocalSystem) -> None:
@@ -156,6 +173,111 @@ def test_a_server_gives_what_the_model_gives(local: LocalSystem, served: Running
     for request, there, here in zip(ASKED, answers(system, ASKED), answers(local, ASKED), strict=True):
         assert not isinstance(there, Failed), (request, there)
         same(there, here, within=1e-3)
+
+
+class Listing:
+    """A server that lists one model; what it says of it can change."""
+
+    def __init__(self, **said: Any) -> None:
+        import http.server
+        import threading
+
+        self.said = said
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(handler) -> None:
+                body = json.dumps({"data": [{"id": "m", "created": time.time(), **self.said}]}).encode()
+                handler.send_response(200)
+                handler.send_header("Content-Length", str(len(body)))
+                handler.end_headers()
+                handler.wfile.write(body)
+
+            def log_message(handler, *_: object) -> None: ...
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def test_a_changed_server_behind_the_same_address_is_another_system() -> None:
+    """What the server says of its model is in the fingerprint; the time of day is not; what it cannot say is told."""
+    ours, other = Listing(fingerprint="weights a"), Listing(meta={"n_params": 7})
+    try:
+        strong = asyncio.run(told(ours.url))
+        assert strong == asyncio.run(told(ours.url)) and not strong.weak and strong.model == "m"
+        weak = asyncio.run(told(other.url))
+        assert weak == asyncio.run(told(other.url)) and "does not say which weights" in weak.weak
+        named = asyncio.run(told(other.url, version="v2"))
+        assert named.fingerprint != weak.fingerprint and not named.weak
+        ours.said, other.said = {"fingerprint": "weights b"}, {"meta": {"n_params": 8}}
+        assert asyncio.run(told(ours.url)).fingerprint != strong.fingerprint
+        assert asyncio.run(told(other.url)).fingerprint != weak.fingerprint
+    finally:
+        ours.close()
+        other.close()
+    with pytest.raises(Unavailable, match="which models it has"):
+        asyncio.run(told(ours.url))
+    assert asyncio.run(told(ours.url, "m")).weak  # a server that lists nothing can still be asked
+    assert HttpSystem(Upstream(ours.url, "m"), ours.url, "m").weak
+
+
+def test_our_server_says_what_it_runs(served: Running, tmp_path: Path) -> None:
+    found = asyncio.run(told(f"{served.url}/v1"))
+    assert found.model == "tiny" and found.weak  # a handler that was given knows nothing of its weights
+    served.app.served["tiny"] = replace(served.app.served["tiny"], fingerprint=lambda: "abc")
+    assert not asyncio.run(told(f"{served.url}/v1")).weak
+    assert served.http.get("/v1/models/tiny").json()["fingerprint"] == "abc"
+
+
+def test_weights_of_one_name_and_other_content_are_not_mistaken(tmp_path: Path, cache: Path) -> None:
+    """A local file has no checked hash: it is read, so what was measured of one model is not told of another."""
+    prints, identities = [], []
+    for seed in (0, 1):
+        model: Any = tiny_model(seed)
+        model.float()
+        folder = tmp_path / str(seed) / "model"
+        models.save(without_words(model), folder)
+        source = models.inspect(folder, progress=False)
+        assert not source.sha256
+        identities.append(LocalModel(SimpleNamespace(source=source), None, "model").identity)  # type: ignore[arg-type]
+        prints.append(weights_hash(str(folder)))
+    assert identities[0] != identities[1] and prints[0] != prints[1]
+
+
+def without_words(model: Any) -> Any:
+    model.tokenizer = None
+    return model
+
+
+@pytest.mark.parametrize("name", ["lora", "ia3", "prefix", "prompt", "bottleneck"])
+def test_every_kind_of_adapter_can_be_scored(local: LocalSystem, name: str) -> None:
+    """Options and texts through the system: those of the module that has the adapter, and not those of the base."""
+    asked = [r for r in ASKED if not isinstance(r, Generate)]
+    base = answers(local, asked)
+    mounted = shake(tune.attach(local.model, METHODS[name]), scale=0.3)
+    local.model.requires_grad_(False)
+    for request, reply, plain in zip(asked, answers(local, asked), base, strict=True):
+        if isinstance(request, Roll):
+            ids = local.model.tokenizer.encode(request.text)
+            expected = [logprob(local.model, ids, 1)]
+            found = [reply.logprob]  # type: ignore[union-attr]
+            before = [plain.logprob]  # type: ignore[union-attr]
+        else:
+            question = encoding.question(local.model, request)  # type: ignore[arg-type]
+            expected = [logprob(local.model, i, s) for i, s in zip(question.ids, question.start, strict=True)]
+            found, before = list(reply.logprobs), list(plain.logprobs)  # type: ignore[union-attr]
+        assert found == pytest.approx(expected, abs=1e-4) and found != pytest.approx(before, abs=1e-3)
+    mounted.detach()
+
+
+def logprob(model: Any, ids: Any, start: int) -> float:
+    with torch.no_grad():
+        table = model(Batch.pack([list(ids)])).log_softmax(-1)
+    return sum(float(table[p - 1, ids[p]]) for p in range(start, len(ids)))
 
 
 def test_a_server_that_cannot_score_is_one_clear_error() -> None:

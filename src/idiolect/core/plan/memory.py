@@ -14,9 +14,11 @@ BITS = {  # a weight, the constants of its block included
     "fp16": 16.0,
     "q8_0": 8.5,
     "int8": 8.0,
+    "fp8": 8.0,
     "q4_1": 5.0,
     "q4_0": 4.5,
     "nf4": 4 + 8 / 64 + 32 / (64 * 256),
+    "ternary": 2.0,
 }
 FLOATS = ("fp32", "bf16", "fp16")
 STATES = {"adamw": 2, "muon": 1, "sgd": 1}  # values a trained parameter; muon's embedding and head take adamw's

@@ -43,6 +43,7 @@ def matrices(s: Shape) -> list[Line]:
             line("experts", sparse, s.experts, wide, D, s.expert_hidden),
             line("router", sparse, D, s.experts),
             *([line("shared experts", sparse, wide, D, s.shared_hidden)] if s.shared_hidden else []),
+            *([line("gates of shared experts", sparse, D)] if s.kind == "qwen2_moe" else []),
             *([line("dense layers", s.dense_layers, wide, D, s.hidden)] if s.dense_layers else []),
         ]
     else:

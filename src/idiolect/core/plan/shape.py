@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from idiolect.core.errors import BadInput
+from idiolect.core.names import nearest
+
+LLAMAS = (  # decoders whose parameters are counted alike; a test compares each with the model itself
+    *("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "phi3", "smollm3", "granite", "gemma"),
+    "deepseek",  # the first one: from the second on attention is latent (MLA)
+)
+BERTS = ("bert", "roberta", "xlm-roberta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +60,19 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     kind = str(config.get("model_type", "llama"))
     value = {k: v for k, v in config.items() if v is not None}
     try:
-        if "n_embd" in value:
+        if kind == "gpt2":
             return _gpt2(kind, value)
-        return _bert(kind, value) if kind in ("bert", "roberta", "xlm-roberta") else _llama(kind, value)
+        if kind in (*LLAMAS, *BERTS):
+            return _bert(kind, value) if kind in BERTS else _llama(kind, value)
     except KeyError as missing:
         raise BadInput(f"the configuration has no {missing}", hint="a plan needs the model's config.json") from None
     except (TypeError, ValueError) as error:
         raise BadInput(f"the configuration has a wrong value: {error}", hint="see the model's config.json") from None
+    close = nearest(kind, ("gpt2", *LLAMAS, *BERTS))
+    raise BadInput(
+        f"no plan is known for models of type {kind!r}",
+        hint=f"did you mean {close!r}?" if close else "plan from a size alone (idiolect plan 7b)",
+    )
 
 
 def _gpt2(kind: str, c: Mapping[str, Any]) -> Shape:
@@ -124,7 +137,7 @@ def _llama(kind: str, c: Mapping[str, Any]) -> Shape:
         head_dim=int(c.get("head_dim") or (128 if kind == "qwen3" else dim // heads)),
         hidden=int(c["intermediate_size"]),
         context=int(c.get("max_position_embeddings", 2048)),
-        tied=bool(c.get("tie_word_embeddings", False)),
+        tied=bool(c.get("tie_word_embeddings", kind == "gemma")),
         qkv_bias=kind in ("qwen2", "qwen2_moe") or bias,
         out_bias=bias and kind != "qwen2",
         mlp_bias=bool(c.get("mlp_bias", False)),

@@ -16,7 +16,7 @@ from idiolect.core.errors import BadInput
 from idiolect.data.examples import Preference
 from idiolect.data.formats import FORMATS
 from idiolect.data.formats.chat import turns
-from idiolect.data.formats.completion import instruction
+from idiolect.data.formats.completion import history, instruction
 from idiolect.data.formats.fields import text
 
 TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant):[ \t]?")
@@ -58,7 +58,7 @@ def _prompt(record: Mapping[str, Any]) -> tuple[Message, ...] | None:
     for key in ("prompt", "messages", "conversations"):
         value = record.get(key)
         if isinstance(value, str):
-            found: tuple[Message, ...] = (Message("user", text(record, key)),)
+            found: tuple[Message, ...] = (*history(record), Message("user", text(record, key)))
             break
         if value is not None:
             found = turns(value, ends=False)
@@ -66,7 +66,7 @@ def _prompt(record: Mapping[str, Any]) -> tuple[Message, ...] | None:
     else:
         if "instruction" not in record:
             return None
-        found = (Message("user", instruction(record)),)
+        found = (*history(record), Message("user", instruction(record)))
     system = record.get("system")
     return (Message("system", system), *found) if isinstance(system, str) and system.strip() else found
 

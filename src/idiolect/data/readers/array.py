@@ -7,7 +7,7 @@ from pathlib import Path
 
 from idiolect.core.errors import BadInput
 from idiolect.data.readers import Record, Records
-from idiolect.data.readers.jsonl import Jsonl
+from idiolect.data.readers.jsonl import Jsonl, refuse
 from idiolect.data.readers.kept import Kept
 
 SPACE = " \t\r\n"
@@ -24,7 +24,7 @@ def read_array(file: Path, shown: Path) -> Records:
         return Jsonl(file, shown)  # objects one after another: lines
     if text[at : at + 1] != "[":
         raise BadInput(f"{shown} holds no JSON array", hint="write [{...}, {...}], or one object a line in a .jsonl")
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_constant=refuse)
     records: list[Record] = []
     line, counted = 1, 0
     at = _skip(text, at + 1)
@@ -32,8 +32,10 @@ def read_array(file: Path, shown: Path) -> Records:
         line, counted = line + text.count("\n", counted, at), at
         try:
             value, at = decoder.raw_decode(text, at)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise _wrong(text, getattr(error, "pos", at), shown, getattr(error, "msg", "nested too deep")) from None
+        except RecursionError:
+            raise _wrong(text, at, shown, "nested too deep") from None
+        except ValueError as error:
+            raise _wrong(text, getattr(error, "pos", at), shown, getattr(error, "msg", str(error))) from None
         records.append(Record(value, line))
         at = _skip(text, at)
         if text[at : at + 1] == "]":

@@ -30,7 +30,7 @@ class Jsonl:
         at = int(self._where[index])
         text = self._lines.text(at, at + 1)
         try:
-            return Record(json.loads(text, parse_constant=_refuse), at + 1)
+            return Record(json.loads(text, parse_constant=refuse), at + 1)
         except (ValueError, RecursionError) as error:
             shown = self._lines.shown
             if at == 0 and text.strip() == "[":
@@ -43,5 +43,6 @@ class Jsonl:
             ) from None
 
 
-def _refuse(name: str) -> NoReturn:
+def refuse(name: str) -> NoReturn:
+    """Python reads NaN and Infinity, which are no JSON."""
     raise ValueError(f"{name} is no JSON number")

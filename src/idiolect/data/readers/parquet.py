@@ -42,5 +42,13 @@ class Parquet:
         return Record(self._group(group)[index - int(self._bounds[group])], index + 1)
 
     def _read(self, group: int) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._file.read_row_group(group).to_pylist()
-        return rows
+        rows = self._file.read_row_group(group).to_pylist()
+        return [{name: _given(value) for name, value in row.items()} for row in rows]
+
+
+def _given(value: Any) -> Any:
+    """A nested value as it was before: Arrow gives every object of a column all keys that any of them has, so that a
+    message without calls has `tool_calls: null`, and a call the arguments of every other tool."""
+    if isinstance(value, dict):
+        return {key: _given(inner) for key, inner in value.items() if inner is not None}
+    return [_given(inner) for inner in value] if isinstance(value, list) else value

@@ -26,6 +26,7 @@ class Table(Kept):
             raise BadInput(f"{shown} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from None
         # A tab-separated file has no quoting: a quotation mark in it is a character like any other.
         quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+        usual = csv.field_size_limit(len(text) + 1)  # 131,072 characters otherwise
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
         rows: list[Record] = []
         names: list[str] = []
@@ -48,6 +49,8 @@ class Table(Kept):
                 rows.append(Record(dict(zip(names, row, strict=True)), line))
         except csv.Error as error:
             raise BadInput(f"{shown}, line {reader.line_num}: {error}", hint="correct the quoting there") from None
+        finally:
+            csv.field_size_limit(usual)
         if not rows:
             raise BadInput(f"{shown} has no rows", hint="give a table with at least one example")
         super().__init__(rows)

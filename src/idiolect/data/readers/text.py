@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,15 @@ from idiolect.data.readers.lines import Lines
 PART = 1 << 25  # a document larger than this many bytes is read in parts that end at ends of lines
 
 
+class Part(dict[str, Any]):
+    """A document or a piece of one: {"text": ..., "first": bool, "last": bool}. (A class of its own: in a record of
+    somebody's file, "first" and "last" may be names.)"""
+
+
 class Documents:
     """The documents of a file of any size; blank ones are passed over.
 
-    A record is {"text": ..., "first": bool, "last": bool}: a very long document comes in several parts, and only its
+    A record is a `Part`: a very long document comes in several parts, and only its
     first may get a beginning-of-sequence token and only its last an end.
     """
 
@@ -40,7 +46,7 @@ class Documents:
         text = self._lines.text(begin, end)
         if last and end < len(self._lines):
             text = text.removesuffix("\n").removesuffix("\r")  # the end of line belongs to the separator
-        return Record({"text": text, "first": first, "last": last}, begin + 1)
+        return Record(Part(text=text, first=first, last=last), begin + 1)
 
 
 def _find(lines: Lines, separator: str) -> np.ndarray:
@@ -48,9 +54,7 @@ def _find(lines: Lines, separator: str) -> np.ndarray:
     wanted = separator.strip().encode()
     lengths = np.diff(lines.starts)
     near = np.flatnonzero((lengths >= len(wanted)) & (lengths <= len(wanted) + 8))
-    return np.array(
-        [i for i in near if bytes(lines.data[lines.starts[i] : lines.starts[i + 1]]).strip() == wanted], np.int64
-    )
+    return np.array([i for i, raw in lines.some(near) if raw.strip() == wanted], np.int64)
 
 
 def _parts(starts: np.ndarray, begin: int, end: int, part: int) -> list[tuple[int, int, bool, bool]]:

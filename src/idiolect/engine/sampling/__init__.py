@@ -10,10 +10,11 @@ how the token was chosen.
 from idiolect.engine.sampling.draw import draw, uniform
 from idiolect.engine.sampling.logprobs import Likely, logprobs
 from idiolect.engine.sampling.penalties import count_penalties, logit_bias, repetition_penalty
-from idiolect.engine.sampling.sampler import Row, penalised, sample
+from idiolect.engine.sampling.sampler import COLD, Row, penalised, sample
 from idiolect.engine.sampling.truncate import truncate
 
 __all__ = [
+    "COLD",
     "Likely",
     "Row",
     "count_penalties",

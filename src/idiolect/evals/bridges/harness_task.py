@@ -11,12 +11,13 @@ not understood (`process_docs`, filters, `!function`, ...) is refused by name.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from idiolect.core import config as configuration
 from idiolect.core.errors import BadInput, NotFound
 from idiolect.evals.tasks import from_config
 from idiolect.evals.tasks.config import Data, Examples, TaskConfig
@@ -50,9 +51,12 @@ def _refuse(loader: yaml.Loader, tag: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("!", _refuse)
 
 
-def harness_task(path: Path | str, *, shots: int | None = None) -> Task:
-    """The task of a file; `shots` in place of its `num_fewshot`. `BadInput` names the first thing that is not
-    understood."""
+def harness_task(
+    path: Path | str, *, shots: int | None = None, base: Path | None = None, changes: Sequence[str] = ()
+) -> Task:
+    """The task of a file; `shots` in place of its `num_fewshot`; its data files are looked up beside it, then below
+    `base` (None: the working directory, as lm-eval does). `changes` as for `tasks.load`. `BadInput` names the first
+    thing that is not understood."""
     file = Path(path).expanduser()
     try:
         said = yaml.load(file.read_text("utf-8"), Loader=_Loader)
@@ -66,7 +70,8 @@ def harness_task(path: Path | str, *, shots: int | None = None) -> Task:
         raise BadInput(f"{file}: {error.message}", hint=error.hint) from None
     if not isinstance(said, Mapping):
         raise BadInput(f"{file} is no mapping", hint="give a task file of lm-evaluation-harness")
-    return from_config(config(said, str(file), shots), file.parent, Path.cwd())
+    made = configuration.override(config(said, str(file), shots), changes)
+    return from_config(made, file.parent, base or Path.cwd())
 
 
 def config(said: Mapping[str, Any], where: str = "task", shots: int | None = None) -> TaskConfig:

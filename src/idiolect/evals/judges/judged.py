@@ -97,7 +97,7 @@ class Judged(Generic[T]):
 
 
 def _spelled(value: Any, spec: str) -> str:
-    if isinstance(value, Estimate) and spec:
+    if isinstance(value, Estimate) and spec and value.bounded:
         return f"{value.value:{spec}} [{value.low:{spec}}, {value.high:{spec}}] (n={value.n})"
     return format(value, spec) if isinstance(value, int | float) else str(value)
 

@@ -57,7 +57,7 @@ class Scores:
     @property
     def mean(self) -> Judged[Estimate]:
         """The mean score on the rubric's scale, with its interval."""
-        return Judged(measured(scores(self.verdicts)), self.validity)
+        return Judged(measured(scores(self.verdicts), share=False), self.validity)
 
     def minus(self, other: Scores) -> Judged[Difference]:
         """The paired difference of two systems that answered the same questions."""

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from idiolect.core.call import Completion, TokenInfo
 from idiolect.core.errors import BadInput
-from idiolect.evals.stats.bootstrap import bootstrap
 from idiolect.evals.stats.estimate import Estimate
+from idiolect.evals.stats.figure import figure
 
 LEAST = 0.5  # probability that the labels must have together at their place, for the expected score to be taken
 
@@ -43,11 +43,12 @@ def scores(verdicts: Sequence[Verdict]) -> NDArray[np.float64]:
     return np.array([v._score for v in verdicts], np.float64)
 
 
-def measured(values: ArrayLike) -> Estimate:
-    """The mean of what was read with its interval; no figure at all, rather than an error, where nothing was."""
+def measured(values: ArrayLike, *, share: bool = True) -> Estimate:
+    """The mean of what was read with its interval (`share`: of values from 0 to 1); no figure at all, rather than an
+    error, where nothing was."""
     x = np.asarray(values, np.float64)
     if np.isfinite(x).any():
-        return bootstrap(x)
+        return figure(x, share=share)
     return Estimate(math.nan, math.nan, math.nan, 0, unscored=len(x))
 
 

@@ -51,7 +51,7 @@ def choice_accuracy(logprobs: Sequence[float], target: int) -> float:
 @measure(
     "choice_accuracy_length",
     formula="1 if argmax (log p / tokens) is the target, else 0",
-    checked="equals the raw one when all lengths are equal",
+    checked="scikit-learn's accuracy_score on the argmax of the ratios",
 )
 def choice_accuracy_length(logprobs: Sequence[float], tokens: Sequence[int], target: int) -> float:
     """The same with log-likelihoods a token (or a character, if those are given)."""
@@ -61,7 +61,7 @@ def choice_accuracy_length(logprobs: Sequence[float], tokens: Sequence[int], tar
 @measure(
     "choice_accuracy_bytes",
     formula="1 if argmax (log p / UTF-8 bytes) is the target, else 0",
-    checked="equals the raw one when all lengths are equal",
+    checked="scikit-learn's accuracy_score on the argmax of the ratios",
 )
 def choice_accuracy_bytes(logprobs: Sequence[float], sizes: Sequence[int], target: int) -> float:
     """The same with log-likelihoods a byte, which no vocabulary moves."""

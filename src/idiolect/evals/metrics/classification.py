@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,9 +52,14 @@ def accuracy(said: Sequence[Hashable], true: Sequence[Hashable]) -> float:
 
 
 @measure("macro_f1", formula="mean over classes of 2 P R / (P + R)", checked="scikit-learn's f1_score(average='macro')")
-def macro_f1(said: Sequence[Hashable], true: Sequence[Hashable]) -> float:
-    """F1 with every class counting alike, however rare: always saying the commonest class scores low."""
-    return float(confusion(said, true).f1.mean())
+def macro_f1(said: Sequence[Hashable], true: Sequence[Hashable], *, among: Collection[Hashable] | None = None) -> float:
+    """F1 with every class counting alike, however rare: always saying the commonest class scores low.
+
+    `among`: the classes that count (None: all that occur on either side). An answer that names no class is wrong for
+    its item, and no class of its own."""
+    found = confusion(said, true)
+    wanted = [among is None or name in among for name in found.names]
+    return float(found.f1[wanted].mean())
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ def normalise(text: str) -> str:
 @measure(
     "exact_match",
     formula="1 if any reference is equal after normalisation, else 0",
-    checked="SQuAD's published examples; invariance laws",
+    checked="lm-eval's SQuAD metrics; invariance laws",
 )
 def exact_match(answer: str, references: str | Sequence[str]) -> float:
     """Whether the answer is one of the references, up to case, punctuation, articles and white space."""

@@ -12,7 +12,7 @@ from idiolect.evals.metrics.registry import measure
 @measure(
     "token_f1",
     formula="2 P R / (P + R) over the bags of normalised words; the best reference counts",
-    checked="scikit-learn's f1_score on the words as labels; closed forms",
+    checked="lm-eval's SQuAD metrics; scikit-learn's f1_score on the words as labels",
 )
 def token_f1(answer: str, references: str | Sequence[str]) -> float:
     """How far the words of the answer and of the nearest reference are the same, whatever their order."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from idiolect.evals.report.notes import verdict
 from idiolect.evals.report.terminal import costs
-from idiolect.evals.report.view import Report, number, verdict
+from idiolect.evals.report.view import Report, number
 
 
 def markdown(report: Report) -> str:
     """Tables that a repository or an issue shows."""
-    out = ["| task | metric | n | " + " | ".join(_cell(s) for s in report.systems) + " |"]
+    out = [f"- {one}" for one in report.made if one.known]
+    out += [""] if out else []
+    out += ["| task | metric | n | " + " | ".join(_cell(s) for s in report.systems) + " |"]
     out.append("|---|---|---:|" + "---:|" * len(report.systems))
     for section in report.sections:
         for line in section.lines:
@@ -20,14 +23,14 @@ def markdown(report: Report) -> str:
             "| task | metric | system | difference | wins/losses | p (Holm) | |",
             "|---|---|---|---:|---:|---:|---|",
         ]
-        for one, p in zip(report.comparison.headlines, report.comparison.adjusted.p, strict=True):
+        for one, p in zip(report.comparison.headlines, report.comparison.p, strict=True):
             cells = (
                 _cell(one.task),
                 one.metric.name,
                 _cell(one.system),
                 number(one.estimate, one.metric, sign=True),
                 f"{one.wins}/{one.losses}",
-                f"{p:.3g}",
+                "" if p is None else f"{p:.3g}",
                 verdict(one, p),
             )
             out.append("| " + " | ".join(cells) + " |")

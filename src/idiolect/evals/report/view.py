@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from idiolect.evals.report.notes import about_systems, notes, verdict
 from idiolect.evals.runs import Comparison, Contrast, Repeat, Result, Summary, compare, summarise
 from idiolect.evals.stats import Estimate
 from idiolect.evals.types import Choose, Chosen, Found, Generate, Generated, Graded, Metric, Roll, Search
 
 SHOWN_ITEMS = 200  # of a task, in the page
-ALPHA = 0.05
-UNSURE = "better? and worse?: clear by itself, and not after the correction for so many comparisons"
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,45 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What a system is made of, over all its runs: `about` in its own words; who `scored` and who `wrote` its replies;
+    `weak`: why kept answers may be another model's."""
+
+    system: str
+    about: Mapping[str, str]
+    scored: tuple[str, ...] = ()
+    wrote: tuple[str, ...] = ()
+    weak: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self.about or self.scored or self.wrote)
+
+    def __str__(self) -> str:
+        said = [f"{name} {text}" for name, text in self.about.items()]
+        said += [f"scored by {who}" for who in self.scored] + [f"written by {who}" for who in self.wrote]
+        return f"{self.system}: {'; '.join(said)}" if said else self.system
+
+
+def made(results: Sequence[Result]) -> Made:
+    """Of one system's runs."""
+    by: dict[bool, set[str]] = {True: set(), False: set()}
+    for result in results:
+        writes = any(isinstance(row.item.request, Generate) for row in result.rows)
+        by[writes] |= set(result.by)
+    first = results[0]
+    return Made(first.system, first.about, tuple(sorted(by[False])), tuple(sorted(by[True])), first.weak)
+
+
+@dataclass(frozen=True)
 class Report:
     systems: tuple[str, ...]
     sections: tuple[Section, ...]
     comparison: Comparison | None
     repeats: tuple[Repeat, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    made: tuple[Made, ...] = ()
 
 
 def build(results: Sequence[Sequence[Result]], repeats: Sequence[Repeat] = (), *, draws: int = 2000) -> Report:
@@ -69,12 +101,14 @@ def build(results: Sequence[Sequence[Result]], repeats: Sequence[Repeat] = (), *
                 mine,
             )
         )
+    of = tuple(made(row) for row in results)
     return Report(
         tuple(row[0].system for row in results),
         tuple(sections),
         comparison,
         tuple(repeats),
-        tuple(_notes(comparison, sections)),
+        (*about_systems(of), *notes(comparison, sections)),
+        of,
     )
 
 
@@ -82,25 +116,6 @@ def _lines(column: Sequence[Summary]) -> list[Line]:
     metrics = column[0].result.metrics
     lines = [Line(m, tuple(s.figures.get(m.name) for s in column)) for m in metrics]
     return [line for line in lines if any(figure is not None for figure in line.figures)]
-
-
-def _notes(comparison: Comparison | None, sections: Sequence[Section]) -> list[str]:
-    notes = []
-    for section in sections:
-        for system, count in section.failed.items():
-            notes.append(
-                f"{section.task}: {system} could not answer {count} of {section.items} items; they have no score"
-            )
-    if comparison is None:
-        return notes
-    if comparison.adjusted.warning:
-        notes.append(comparison.adjusted.warning)
-    if any(verdict(c, p).endswith("?") for c, p in zip(comparison.headlines, comparison.adjusted.p, strict=True)):
-        notes.append(UNSURE)
-    for one in comparison.headlines:
-        if one.advice is not None:
-            notes.append(f"{one.task}, {one.system} - {one.baseline}: not clear; {one.advice}")
-    return notes
 
 
 def number(estimate: Estimate | None, metric: Metric, *, sign: bool = False) -> str:
@@ -113,15 +128,9 @@ def number(estimate: Estimate | None, metric: Metric, *, sign: bool = False) -> 
     def one(value: float) -> str:
         return f"{value * scale:{plus}.{digits}f}" if math.isfinite(value) else "?"
 
-    if not math.isfinite(estimate.low) or not math.isfinite(estimate.high):
+    if not estimate.bounded:
         return one(estimate.value)
     return f"{one(estimate.value)} [{one(estimate.low)}, {one(estimate.high)}]"
-
-
-def verdict(contrast: Contrast, adjusted: float | None = None) -> str:
-    """In words, the metric's direction minded. `adjusted` is Holm's p-value, where the difference is one of several."""
-    word = {None: "not clear", True: "better", False: "worse"}[contrast.better]
-    return f"{word}?" if contrast.better is not None and adjusted is not None and adjusted >= ALPHA else word
 
 
 def plain(report: Report) -> dict[str, Any]:
@@ -130,10 +139,20 @@ def plain(report: Report) -> dict[str, Any]:
     if report.comparison is not None:
         adjusted = {
             (c.task, c.system, c.metric.name): p
-            for c, p in zip(report.comparison.headlines, report.comparison.adjusted.p, strict=True)
+            for c, p in zip(report.comparison.headlines, report.comparison.p, strict=True)
         }
     return {
         "systems": list(report.systems),
+        "made": [
+            {
+                "system": m.system,
+                "about": dict(m.about),
+                "scored": list(m.scored),
+                "wrote": list(m.wrote),
+                "weak": m.weak,
+            }
+            for m in report.made
+        ],
         "tasks": [
             {
                 "task": s.task,
@@ -168,6 +187,7 @@ def plain(report: Report) -> dict[str, Any]:
                         **_estimate(c.estimate),
                         "wins": c.wins,
                         "losses": c.losses,
+                        "differ": c.differ,
                         "p": _finite(c.p),
                         "correlation": _finite(c.correlation),
                         "p_holm": adjusted.get((c.task, c.system, c.metric.name)),

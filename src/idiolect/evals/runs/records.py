@@ -2,7 +2,7 @@
 
 | kind | trace | payload |
 |---|---|---|
-| eval.reply | cache key | system fingerprint, request hash, attempt, reply |
+| eval.reply | cache key | system fingerprint, request hash, attempt, reply, who computed it |
 | eval.run | run id | system, fingerprint, task, its hash and identity, limit, attempt, items |
 | eval.item | run id | item id, request, target, meta, reply, grade, whether it was in the cache |
 | eval.done | run id | seconds, asked, cached, failed, usage, figures |
@@ -30,11 +30,10 @@ def key(fingerprint: str, request: str, attempt: int = 0) -> str:
     return digest("reply", fingerprint, request, *([str(attempt)] if attempt else []))
 
 
-def cached(store: Store, key: str) -> Reply | None:
-    """The reply that was stored under a key."""
-    for event in store.events(kind=REPLY, trace=key, limit=1):
-        reply: Reply = unpacked(event.payload["reply"])
-        return reply
+def cached(store: Store, key: str) -> tuple[Reply, str] | None:
+    """The last reply that was stored under a key, and who computed it."""
+    for event in store.events(kind=REPLY, trace=key, limit=1, newest_first=True):
+        return unpacked(event.payload["reply"]), str(event.payload.get("by", ""))
     return None
 
 

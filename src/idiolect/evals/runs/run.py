@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +47,9 @@ class Price:
         try:
             read, written = (float(part) for part in text.split(","))
         except ValueError:
-            raise BadInput(f"price is {text!r}", hint="write READ,WRITTEN per million tokens, e.g. 0.15,0.60") from None
+            read = written = -1.0
+        if not (0 <= read < float("inf") and 0 <= written < float("inf")):
+            raise BadInput(f"price is {text!r}", hint="write READ,WRITTEN per million tokens, e.g. 0.15,0.60")
         return cls(read, written)
 
 
@@ -64,6 +67,9 @@ class Result:
     seconds: float
     usage: Usage = field(default_factory=Usage)
     cost: float | None = None
+    by: tuple[str, ...] = ()  # who computed the replies: runner and numbers
+    about: Mapping[str, str] = field(default_factory=dict)  # what the system says of itself
+    weak: str = ""  # why its fingerprint may not tell two models apart
 
     @property
     def failed(self) -> list[Graded]:
@@ -81,13 +87,17 @@ async def arun(
     *,
     limit: int | None = None,
     attempt: int = 0,
+    fresh: bool = False,
     price: Price | None = None,
     sink: Sink | None = None,
 ) -> Result:
-    """Ask, store, grade. Raises `BadInput` when the system cannot answer this kind of task at all."""
+    """Ask, store, grade. `fresh` asks again what was asked before. Raises `BadInput` when the system cannot answer this
+    kind of task at all."""
     items = list(task.items(limit))
     if not items:
         raise BadInput(f"{task.name} has no items", hint="look at its data")
+    if (twice := next((name for name, n in Counter(item.id for item in items).items() if n > 1), None)) is not None:
+        raise BadInput(f"{task.name}: several items are called {twice[:60]!r}", hint="give each its own id")
     _check(system, task, items)
     prepare = getattr(system, "prepare", None)
     if prepare is not None:
@@ -107,13 +117,14 @@ async def arun(
     await asyncio.wrap_future(store.submit([NewEvent(records.RUN, opening, run_id)], durable=False))
     hashes = [request_hash(item.request) for item in items]
     replies: dict[str, Reply] = {}
-    for one in dict.fromkeys(hashes):
+    by: dict[str, str] = {}
+    for one in dict.fromkeys(hashes) if not fresh else ():
         found = records.cached(store, records.key(system.fingerprint, one, attempt))
         if found is not None:
-            replies[one] = found
+            replies[one], by[one] = found
     hits = set(replies)
     wanted: dict[str, Request] = {h: i.request for h, i in zip(hashes, items, strict=True) if h not in replies}
-    load = getattr(system, "load", None)
+    load, computes = getattr(system, "load", None), getattr(system, "by", None)
     if load is not None and wanted:
         await asyncio.to_thread(load, list(wanted.values()))
     usage, begin = Usage(), time.perf_counter()
@@ -131,6 +142,7 @@ async def arun(
                 "request_hash": one,
                 "attempt": attempt,
                 "reply": packed(reply),
+                "by": by.get(one, ""),
             }
             events.append(NewEvent(records.REPLY, payload, records.key(system.fingerprint, one, attempt)))
         for place in waiting[one]:
@@ -148,6 +160,8 @@ async def arun(
         if order:
             async for index, reply in system.answer([wanted[one] for one in order]):
                 replies[order[index]] = reply
+                if computes is not None and not isinstance(reply, Failed):
+                    by[order[index]] = computes(wanted[order[index]])
                 await settle(order[index], reply)
                 if isinstance(reply, Generated):
                     usage = usage + reply.usage
@@ -157,7 +171,19 @@ async def arun(
     rows = [graded[place] for place in range(len(items)) if place in graded]
     cost = price.of(usage) if price is not None else None
     result = Result(
-        run_id, system.name, system.fingerprint, task, rows, len(wanted), len(items) - len(wanted), seconds, usage, cost
+        run_id,
+        system.name,
+        system.fingerprint,
+        task,
+        rows,
+        len(wanted),
+        len(items) - sum(len(waiting[one]) for one in wanted),
+        seconds,
+        usage,
+        cost,
+        tuple(sorted({who for who in by.values() if who})),
+        dict(getattr(system, "about", {})),
+        str(getattr(system, "weak", "")),
     )
     closing = {
         "seconds": seconds,
@@ -166,6 +192,8 @@ async def arun(
         "failed": len(result.failed),
         "usage": plain(usage),
         "cost": cost,
+        "by": list(result.by),
+        "about": dict(result.about),
         "figures": _figures(result),
     }
     await asyncio.wrap_future(store.submit([NewEvent(records.DONE, closing, run_id)]))

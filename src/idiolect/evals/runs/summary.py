@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idiolect.core.errors import BadInput, IdiolectError
 from idiolect.evals.runs.run import Result
-from idiolect.evals.stats import Adjusted, Advice, Estimate, advise, bootstrap, holm, paired
+from idiolect.evals.stats import Adjusted, Advice, Estimate, advise, bootstrap, figure, holm, paired
+from idiolect.evals.stats.paired import ALPHA
+from idiolect.evals.stats.swap import swap
 from idiolect.evals.types import Graded, Metric, Task
 
 Floats = NDArray[np.float64]
@@ -31,8 +32,8 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """System minus baseline on one metric of one task. `better` is about the metric's own direction; None while the
-    interval holds 0."""
+    """System minus baseline on one metric of one task. `p` is NaN where too few items (or groups: `differ`) differ to
+    be tested; `better` is about the metric's own direction, and None unless interval and test agree."""
 
     task: str
     metric: Metric
@@ -44,17 +45,24 @@ class Contrast:
     p: float
     correlation: float
     advice: Advice | None
+    differ: int = 0
+
+    @property
+    def few(self) -> bool:
+        """Too few items differ for a verdict."""
+        return bool(np.isnan(self.p))
 
     @property
     def better(self) -> bool | None:
-        if not self.estimate.clear_of(0.0):
+        if not self.estimate.clear_of(0.0) or not self.p < ALPHA:
             return None
         return (self.estimate.value > 0) == self.metric.higher_is_better
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences from the first system; `adjusted` are Holm's p-values over the headline metrics."""
+    """The differences from the first system; `adjusted` are Holm's p-values over the headline metrics that could be
+    tested."""
 
     contrasts: list[Contrast]
     adjusted: Adjusted
@@ -69,6 +77,12 @@ class Comparison:
                 found.append(one)
         return found
 
+    @property
+    def p(self) -> list[float | None]:
+        """Holm's p-value of each of `headlines`; None where too few items differ."""
+        tested = iter(self.adjusted.p)
+        return [None if one.few else next(tested) for one in self.headlines]
+
 
 def columns(rows: Sequence[Graded]) -> dict[str, Floats]:
     """The grades as arrays [n], NaN where an item has none."""
@@ -79,6 +93,8 @@ def columns(rows: Sequence[Graded]) -> dict[str, Floats]:
 def groups(rows: Sequence[Graded]) -> list[object] | None:
     """Which items belong together; None where each stands alone."""
     found = [row.item.meta.get("group") for row in rows]
+    if len(set(found) - {None}) + found.count(None) == len(found):  # groups of one
+        return None
     return [g if g is not None else f"#{i}" for i, g in enumerate(found)] if any(g is not None for g in found) else None
 
 
@@ -94,22 +110,23 @@ def summarise(result: Result, *, draws: int = 2000, seed: int = 0) -> Summary:
     figures: dict[str, Estimate] = {}
     for metric in result.metrics:
         if metric.name in whole:
-            figures[metric.name] = _aggregate(result.task, metric.name, rows, together, min(draws, 1000), seed)
+            figures[metric.name] = _aggregate(result.task, metric, rows, together, min(draws, 1000), seed)
         elif metric.name in table:
-            figures[metric.name] = bootstrap(table[metric.name], groups=together, draws=draws, seed=seed)
+            values = table[metric.name]
+            figures[metric.name] = figure(values, share=metric.share, groups=together, draws=draws, seed=seed)
     return Summary(result, figures)
 
 
 def _aggregate(
-    task: Task, name: str, rows: Sequence[Graded], together: list[object] | None, draws: int, seed: int
+    task: Task, metric: Metric, rows: Sequence[Graded], together: list[object] | None, draws: int, seed: int
 ) -> Estimate:
     table = columns(rows)
     names = list(table)
 
-    def figure(part: Floats) -> float:
-        return float(task.aggregate({n: part[:, i] for i, n in enumerate(names)})[name])
+    def whole(part: Floats) -> float:
+        return float(task.aggregate({n: part[:, i] for i, n in enumerate(names)})[metric.name])
 
-    return bootstrap(np.stack(list(table.values()), 1), figure, groups=together, draws=draws, seed=seed)
+    return figure(np.stack(list(table.values()), 1), whole, share=metric.share, groups=together, draws=draws, seed=seed)
 
 
 def contrast(a: Result, b: Result, metric: Metric, *, draws: int = 2000, seed: int = 0) -> Contrast:
@@ -125,14 +142,12 @@ def contrast(a: Result, b: Result, metric: Metric, *, draws: int = 2000, seed: i
     together = groups(first)
     if metric.name in one and metric.name in two:
         found = paired(one[metric.name], two[metric.name], groups=together, draws=draws, seed=seed)
-        estimate, p = found.estimate, found.p
-        if np.isnan(p):
-            p = _normal(estimate)
-        advice = None if estimate.clear_of(0.0) else _advice(one[metric.name], two[metric.name], found.correlation)
-        numbers = (found.wins, found.losses, p, found.correlation)
-        return Contrast(a.task.name, metric, a.system, b.system, estimate, *numbers, advice)
-    estimate = _difference(a.task, metric.name, one, two, together, min(draws, 1000), seed)
-    return Contrast(a.task.name, metric, a.system, b.system, estimate, 0, 0, _normal(estimate), float("nan"), None)
+        advice = None if found.clear else _advice(one[metric.name], two[metric.name], found.correlation)
+        wins, losses = (found.wins, found.losses) if metric.higher_is_better else (found.losses, found.wins)
+        numbers = (wins, losses, found.p, found.correlation)
+        return Contrast(a.task.name, metric, a.system, b.system, found.estimate, *numbers, advice, found.differ)
+    estimate, p, differ = _difference(a.task, metric.name, one, two, together, min(draws, 1000), seed)
+    return Contrast(a.task.name, metric, a.system, b.system, estimate, 0, 0, p, float("nan"), None, differ)
 
 
 def _difference(
@@ -143,23 +158,21 @@ def _difference(
     together: list[object] | None,
     draws: int,
     seed: int,
-) -> Estimate:
-    names, n = list(one), len(one)
+) -> tuple[Estimate, float, int]:
+    """Of a figure that is no mean over items: estimate, p-value by swapping, and how many items or groups differ."""
+    names = list(one)
+    mine, other = (np.stack([side[key] for key in names], 1) for side in (one, two))
 
-    def figure(part: Floats) -> float:
-        a = task.aggregate({key: part[:, i] for i, key in enumerate(names)})[name]
-        b = task.aggregate({key: part[:, n + i] for i, key in enumerate(names)})[name]
-        return float(a - b)
+    def gap(a: Floats, b: Floats) -> float:
+        first, second = (task.aggregate({key: t[:, i] for i, key in enumerate(names)})[name] for t in (a, b))
+        return float(first - second)
 
-    table = np.stack([*(one[key] for key in names), *(two[key] for key in names)], 1)
-    return bootstrap(table, figure, groups=together, draws=draws, seed=seed)
-
-
-def _normal(estimate: Estimate) -> float:
-    """The two-sided p-value from value and standard error; 1 where there is none."""
-    if not np.isfinite(estimate.error) or estimate.error == 0:
-        return 1.0 if estimate.value == 0 or not np.isfinite(estimate.error) else 0.0
-    return 2 * (1 - NormalDist().cdf(abs(estimate.value) / estimate.error))
+    both = np.concatenate([mine, other], 1)
+    known = np.isfinite(both).all(1)
+    estimate = bootstrap(both, lambda part: gap(*np.split(part, 2, axis=1)), groups=together, draws=draws, seed=seed)
+    kept = None if together is None else [g for g, ok in zip(together, known.tolist(), strict=True) if ok]
+    p, differ = swap(mine[known], other[known], gap, kept, draws, seed)
+    return estimate, p, differ
 
 
 def _advice(a: Floats, b: Floats, correlation: float) -> Advice | None:
@@ -185,7 +198,7 @@ def compare(results: Sequence[Sequence[Result]], *, draws: int = 2000) -> Compar
         for metric in _shared(mine, base)
     ]
     comparison = Comparison(found, holm([]))
-    return Comparison(found, holm([one.p for one in comparison.headlines]))
+    return Comparison(found, holm([one.p for one in comparison.headlines if not one.few]))
 
 
 def _shared(a: Result, b: Result) -> list[Metric]:
@@ -213,13 +226,18 @@ class Repeat:
         )
 
 
+def _other(a: float | None, b: float | None) -> bool:
+    """Whether two grades differ; NaN (no score) twice is the same."""
+    return a != b and not (a is not None and b is not None and np.isnan(a) and np.isnan(b))
+
+
 def repeatability(first: Result, second: Result) -> Repeat:
     """What asking again changed."""
     again = {row.item.id: row for row in second.rows}
     both = [(row, again[row.item.id]) for row in first.rows if row.item.id in again]
     shown = [metric.name for metric in first.metrics]
     changed = sum(
-        any(a.grade.get(name) != b.grade.get(name) for name in shown) or a.failed != b.failed for a, b in both
+        any(_other(a.grade.get(name), b.grade.get(name)) for name in shown) or a.failed != b.failed for a, b in both
     )
     one, two = (next(iter(summarise(r, draws=50).figures.values())).value for r in (first, second))
     return Repeat(first.task.name, first.system, len(both), changed, one, two)

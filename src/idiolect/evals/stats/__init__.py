@@ -4,9 +4,11 @@ from idiolect.evals.stats.agreement import Agreement, kappa
 from idiolect.evals.stats.bootstrap import bootstrap, resample
 from idiolect.evals.stats.correlation import spearman
 from idiolect.evals.stats.estimate import Estimate
+from idiolect.evals.stats.figure import figure
+from idiolect.evals.stats.mcnemar import mcnemar
 from idiolect.evals.stats.multiple import Adjusted, holm
 from idiolect.evals.stats.paired import Difference, paired
-from idiolect.evals.stats.power import Advice, advise
+from idiolect.evals.stats.power import Advice, advise, resolves
 from idiolect.evals.stats.wilson import wilson
 
 __all__ = [
@@ -17,10 +19,13 @@ __all__ = [
     "Estimate",
     "advise",
     "bootstrap",
+    "figure",
     "holm",
     "kappa",
+    "mcnemar",
     "paired",
     "resample",
+    "resolves",
     "spearman",
     "wilson",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 from idiolect.core.errors import BadInput
 from idiolect.evals.stats.bootstrap import bootstrap
 from idiolect.evals.stats.estimate import Estimate
+from idiolect.evals.stats.figure import figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +53,4 @@ def kappa(
         return float(1 - seen / chance) if chance > 0 else 1.0
 
     equal = pairs[:, 0] == pairs[:, 1]
-    return Agreement(bootstrap(equal, draws=draws, seed=seed), bootstrap(pairs, statistic, draws=draws, seed=seed))
+    return Agreement(figure(equal, draws=draws, seed=seed), bootstrap(pairs, statistic, draws=draws, seed=seed))

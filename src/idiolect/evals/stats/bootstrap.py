@@ -74,7 +74,8 @@ def bootstrap(
     seed: int = 0,
 ) -> Estimate:
     """The figure of all items with its BCa interval. `values` [n] (or [n, k] for a `statistic` of several columns);
-    what is not finite marks an item without a score: counted and left out. `BadInput` when nothing has a score."""
+    what is not finite marks an item without a score: counted and left out. `BadInput` when nothing has a score. Where
+    every draw gives the same figure, the draws say nothing of its spread: the interval is [-inf, inf]."""
     x = np.asarray(values, dtype=np.float64)
     scored: NDArray[np.bool_] = (
         np.isfinite(x.reshape(len(x), -1).sum(axis=1)) if len(x) else np.zeros(0, dtype=np.bool_)
@@ -90,6 +91,8 @@ def bootstrap(
     if units == 1:
         return Estimate(value, float("-inf"), float("inf"), len(x), float("nan"), level, missing)
     found = resample(x, statistic, groups=kept, draws=draws, seed=seed)
+    if np.ptp(found) <= 1e-12 * max(1.0, abs(value)):
+        return Estimate(value, float("-inf"), float("inf"), len(x), 0.0, level, missing)
     low, high = _bca(value, found, _pulls(x, statistic, kept), level)
     return Estimate(value, low, high, len(x), float(found.std(ddof=1)), level, missing)
 
@@ -100,9 +103,10 @@ def _pulls(x: Floats, statistic: Statistic | None, groups: Sequence[object] | No
         if statistic is None:
             return (x.sum() - x) / (len(x) - 1)
         return np.array([statistic(np.delete(x, i, 0)) for i in range(len(x))])
-    labels = np.array([str(g) for g in groups])
+    numbers: dict[object, int] = {}
+    labels = np.array([numbers.setdefault(g, len(numbers)) for g in groups])
     measure = statistic or _mean
-    return np.array([measure(x[labels != label]) for label in dict.fromkeys(labels.tolist())])
+    return np.array([measure(x[labels != number]) for number in numbers.values()])
 
 
 def _bca(value: float, found: Floats, pulls: Floats, level: float) -> tuple[float, float]:

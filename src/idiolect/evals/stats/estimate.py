@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """`value` with the interval [`low`, `high`] at confidence `level`, from `n` items. `error` is the standard error;
-    `unscored` counts items that gave no score and are in none of the figures."""
+    `unscored` counts items that gave no score and are in none of the figures. [-inf, inf]: nothing is known of how
+    sure the value is."""
 
     value: float
     low: float
@@ -17,6 +19,11 @@ class Estimate:
     error: float = float("nan")
     level: float = 0.95
     unscored: int = 0
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an interval at all."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
     def half(self) -> float:
@@ -29,4 +36,5 @@ class Estimate:
 
     def __str__(self) -> str:
         left_out = f", {self.unscored} unscored" if self.unscored else ""
-        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}] (n={self.n}{left_out})"
+        ends = f" [{self.low:.4g}, {self.high:.4g}]" if self.bounded else ""
+        return f"{self.value:.4g}{ends} (n={self.n}{left_out})"

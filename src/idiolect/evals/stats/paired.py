@@ -13,26 +13,32 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from idiolect.core.errors import BadInput
-from idiolect.core.rng import Streams
 from idiolect.evals.stats.bootstrap import bootstrap
 from idiolect.evals.stats.estimate import Estimate
+from idiolect.evals.stats.figure import right_or_wrong
+from idiolect.evals.stats.mcnemar import difference, mcnemar
+from idiolect.evals.stats.swap import LEAST, sign_flips
+
+ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A minus B on the items that both scored. `p` is the two-sided p-value of a sign-flip test (Fisher's
-    randomisation test); `correlation` of the items' scores says what pairing gained."""
+    """A minus B on the items that both scored. `p` is two-sided: McNemar's exact test for right and wrong, else a
+    sign-flip test; NaN where too few items (or groups) differ for any test, which `differ` counts. `correlation` of
+    the items' scores says what pairing gained."""
 
     estimate: Estimate
     wins: int  # items on which A scored higher
     losses: int
     p: float
     correlation: float
+    differ: int = 0
 
     @property
     def clear(self) -> bool:
-        """The interval of the difference leaves 0 out."""
-        return self.estimate.clear_of(0.0)
+        """The interval leaves 0 out and the test agrees."""
+        return self.estimate.clear_of(0.0) and self.p < ALPHA
 
 
 def paired(
@@ -48,30 +54,19 @@ def paired(
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if x.shape != y.shape:
         raise BadInput(f"{len(x)} and {len(y)} items cannot be paired", hint="both systems must answer the same items")
-    gaps = x - y
+    both = np.isfinite(x) & np.isfinite(y)
+    gaps = np.where(both, x - np.where(both, y, 0.0), np.nan)
     estimate = bootstrap(gaps, groups=groups, level=level, draws=draws, seed=seed)
-    both = ~np.isnan(gaps)
+    together = None if groups is None else [g for g, ok in zip(groups, both.tolist(), strict=True) if ok]
     x, y, known = x[both], y[both], gaps[both]
+    wins, losses = int((known > 0).sum()), int((known < 0).sum())
+    if together is None and right_or_wrong(x) and right_or_wrong(y):
+        low, high = difference(wins, losses, len(known), level)
+        estimate = Estimate(estimate.value, low, high, len(known), estimate.error, level, estimate.unscored)
+        differ = wins + losses
+        p = mcnemar(wins, losses) if differ >= LEAST else float("nan")
+    else:
+        p, differ = sign_flips(known, together, draws, seed)
     varies = len(known) > 1 and x.std() > 0 and y.std() > 0
-    return Difference(
-        estimate,
-        int((known > 0).sum()),
-        int((known < 0).sum()),
-        _sign_flips(known, draws, seed) if groups is None else float("nan"),
-        float(np.corrcoef(x, y)[0, 1]) if varies else float("nan"),
-    )
-
-
-def _sign_flips(gaps: np.ndarray, draws: int, seed: int) -> float:
-    """How often random signs give a mean difference at least as far from 0; never 0, since the sample itself counts."""
-    rng = Streams(seed).numpy("sign-flips")
-    seen = abs(gaps.sum())
-    changed = gaps[gaps != 0]
-    if not len(changed):
-        return 1.0
-    far = 0
-    for begin in range(0, draws, 256):
-        rows = min(256, draws - begin)
-        signs = rng.integers(0, 2, (rows, len(changed))) * 2 - 1
-        far += int((abs(signs @ changed) >= seen - 1e-12 * max(1.0, seen)).sum())
-    return (far + 1) / (draws + 1)
+    correlation = float(np.corrcoef(x, y)[0, 1]) if varies else float("nan")
+    return Difference(estimate, wins, losses, p, correlation, differ)

@@ -14,6 +14,7 @@ from statistics import NormalDist
 
 from idiolect.core.errors import BadInput
 from idiolect.core.plan.rules import evaluation_samples
+from idiolect.evals.stats.swap import LEAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +61,18 @@ def advise(
     shared = 2 * correlation * math.sqrt(one * two) if paired else 0.0
     items = math.ceil(z * z * max(one + two - shared, 0.0) / gap**2)
     return Advice(gap, max(items, 2), evaluation_samples(gap), alpha, power, paired, correlation if paired else 0.0)
+
+
+def resolves(
+    n: int, accuracy: float = 0.5, *, correlation: float = 0.5, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """The other way round: the difference from `accuracy` that `n` items, answered by both systems, tell with `power`.
+    A system that is always right or always wrong is taken for one that errs on half an item; and no n items tell a
+    difference of fewer than `swap.LEAST` of them."""
+    if n < 1 or not 0 <= accuracy <= 1:
+        raise BadInput(f"{n} items at an accuracy of {accuracy}", hint="give 1 or more, and a share")
+    normal = NormalDist()
+    z = normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)
+    p = min(max(accuracy, 0.5 / n), 1 - 0.5 / n)
+    gap = z * math.sqrt(2 * p * (1 - p) * (1 - min(correlation, 1.0)) / n)
+    return min(1.0, max(gap, LEAST / n))

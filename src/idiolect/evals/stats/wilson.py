@@ -9,8 +9,9 @@ from idiolect.core.errors import BadInput
 from idiolect.evals.stats.estimate import Estimate
 
 
-def wilson(right: int, n: int, level: float = 0.95) -> Estimate:
-    """`right` of `n` with its interval. No items: everything is possible, [0, 1]."""
+def wilson(right: float, n: int, level: float = 0.95) -> Estimate:
+    """`right` of `n` (a sum of shares may be no whole number) with its interval. No items: everything is possible,
+    [0, 1]."""
     if not 0 <= right <= n:
         raise BadInput(f"{right} of {n} is no proportion", hint="give 0 <= right <= n")
     if n == 0:

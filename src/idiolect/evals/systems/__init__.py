@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from idiolect.core import lazy
+
 if TYPE_CHECKING:
     from idiolect.evals.systems.handler import HandlerSystem
     from idiolect.evals.systems.http import HttpSystem
@@ -23,8 +25,4 @@ _WHERE = {
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: a list of tasks must not import torch."""
-    if name in _WHERE:
-        import importlib
-
-        return getattr(importlib.import_module(f"idiolect.evals.systems.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return lazy.attribute(__name__, _WHERE, name)

@@ -40,7 +40,7 @@ def question(model: Any, request: Choose) -> Question:
     for whole, start, option in zip(wholes, starts, request.options, strict=True):
         if len(whole) <= start:
             raise BadInput(f"the option {option[:40]!r} has no tokens of its own", hint="give it some text")
-    over = max(0, max(len(whole) for whole in wholes) - 1 - model.context)
+    over = max(0, max(len(whole) for whole in wholes) - 1 - model.room)
     if over >= min(starts):
         raise BadInput("an option alone is longer than the model's context", hint="use a model with a longer context")
     return Question(tuple(tuple(whole[over:]) for whole in wholes), tuple(start - over for start in starts))

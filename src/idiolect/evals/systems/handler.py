@@ -16,7 +16,8 @@ GIVE_UP = 8  # failures in a row that mean that nothing answers any more
 
 class HandlerSystem:
     """`fingerprint` is what the caller knows of everything behind the handler: weights, prompts, index, settings.
-    `options` go with every call, under those of the request. `width` requests are under way at a time."""
+    `options` go with every call, under those of the request. `about` and `runner` are words for a report. `width`
+    requests are under way at a time."""
 
     kinds: frozenset[Kind] = frozenset({"generate"})
 
@@ -28,10 +29,17 @@ class HandlerSystem:
         *,
         model: str = "",
         options: Mapping[str, Any] | None = None,
+        about: Mapping[str, str] | None = None,
+        runner: str = "",
         width: int = 4,
     ) -> None:
         self.handler, self.name, self.fingerprint = handler, name, fingerprint
         self._model, self._options, self._width = model or name, dict(options or {}), width
+        self.about, self._runner = dict(about or {}), runner
+
+    def by(self, request: Request) -> str:
+        """Who computes a reply, where it is known."""
+        return self._runner
 
     async def answer(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
         gate = asyncio.Semaphore(self._width)

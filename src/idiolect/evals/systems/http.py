@@ -5,22 +5,58 @@ chat models do not)."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 
 from idiolect.core.call import Handler
+from idiolect.core.canonical import canonical, digest
 from idiolect.core.errors import BadInput, Unavailable
 from idiolect.evals.systems.handler import HandlerSystem
 from idiolect.evals.types import Choose, Chosen, Failed, Kind, Reply, Request, Roll, Rolled
 
 CANNOT = "this server gives no log-probabilities of a prompt (/v1/completions with echo and logprobs)"
+VOLATILE = ("created", "permission", "fingerprint")  # of a list of models: changes with the time of day
 WAY_OUT = "use tasks whose answers are written (gsm8k, ifeval), or a server that echoes, such as `idiolect up`"
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a server says of a model. `weak`: why another model could be behind the same `fingerprint`."""
+
+    model: str
+    fingerprint: str
+    weak: str = ""
+
+
+async def told(url: str, model: str = "", key: str | None = None, version: str = "") -> Told:
+    """Ask `/models`. Ours gives a fingerprint of weights, adapter, rounding and template; of others, what their list
+    says (llama.cpp: sizes, vLLM: the path) and `version`, the caller's own word for what runs there, have to do.
+    `model` "": the first of the list, and `Unavailable` without one."""
+    entries: list[Mapping[str, Any]] = []
+    why = ""
+    try:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        async with httpx2.AsyncClient(timeout=10.0, headers=headers) as client:
+            entries = [dict(one) for one in (await client.get(f"{url}/models")).json()["data"]]
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        why = str(error) or type(error).__name__
+    if not model and not entries:
+        raise Unavailable(f"{url} does not say which models it has: {why or 'an empty list'}", hint="add ,model=ID")
+    model = model or str(entries[0].get("id"))
+    entry = next((one for one in entries if str(one.get("id")) == model), {})
+    if entry.get("fingerprint"):
+        return Told(model, digest("http", model, str(entry["fingerprint"]), version))
+    stable = {name: value for name, value in entry.items() if name not in VOLATILE}
+    weak = "" if version else f"{url} does not say which weights answer as {model}"
+    return Told(model, digest("http", url, model, version, canonical(stable)), weak)
+
+
 class HttpSystem(HandlerSystem):
-    """`handler` writes the answers (gateway's `Upstream`); `url` is the server's address with /v1."""
+    """`handler` writes the answers (gateway's `Upstream`); `url` is the server's address with /v1. `weak`: see `Told`;
+    a fingerprint that is made of the address alone always is."""
 
     kinds: frozenset[Kind] = frozenset({"generate", "choose", "roll"})
 
@@ -33,11 +69,14 @@ class HttpSystem(HandlerSystem):
         *,
         key: str | None = None,
         fingerprint: str = "",
+        weak: str = "",
         width: int = 4,
         timeout: float = 300.0,
     ) -> None:
         super().__init__(handler, name or model, fingerprint or f"http {url} {model}", model=model, width=width)
+        self.about = {"address": url, "model": model}
         self.url = url.rstrip("/")
+        self.weak = weak or ("" if fingerprint else f"nothing but the address {url} and the name {model} is known")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._timeout = timeout
 
@@ -67,9 +106,12 @@ class HttpSystem(HandlerSystem):
         if isinstance(request, Roll):
             if request.window is not None or request.stride is not None:
                 return Failed("a server reads a text in one piece; leave out window and stride")
-            values, _, _ = await self._echo(client, request.text, 1)
-            known = [v for v in values if v is not None]
-            return Rolled(sum(known), len(known), len(request.text.encode()), len(request.text))
+            values, offsets, _ = await self._echo(client, request.text, 1)
+            known = [(v, at) for v, at in zip(values, offsets, strict=True) if v is not None]
+            if not known:
+                return Failed("this server gave no log-probability of any token")
+            scored = request.text[known[0][1] :]
+            return Rolled(sum(v for v, _ in known), len(known), len(scored.encode()), len(scored))
         assert isinstance(request, Choose)
         if not isinstance(request.context, str):
             return Failed("a server's template is its own: options can be scored in plain text only (format: plain)")

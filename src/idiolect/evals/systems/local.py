@@ -8,13 +8,14 @@ of the model gets. `runner: torch` uses the same floats for both. Each half is l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from idiolect.core.canonical import canonical, digest
+from idiolect.core.canonical import digest
 from idiolect.core.errors import BadInput, IdiolectError
 from idiolect.core.names import did_you_mean
 from idiolect.evals.systems import encoding
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from idiolect.engine.adapters import Using
     from idiolect.engine.likelihood import Likelihoods
 
-REVISION = 1  # of the numerics: raise it when a change of the code may change a reply
+REVISION = 2  # of the numerics: raise it when a change of the code may change a reply
 ROUNDED = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1")
 
 
@@ -78,6 +79,23 @@ class LocalSystem:
         if c.adapter is not None:
             parts.append(adapter_hash(c.adapter))
         return digest("local", *parts)
+
+    @cached_property
+    def about(self) -> Mapping[str, str]:
+        """For a report: the model and how its weights are stored."""
+        from idiolect import models
+
+        c, found = self.config, models.inspect(self.config.source, progress=False)
+        kinds = sorted(found.tensor_types.items(), key=lambda kind: -kind[1])
+        stored = kinds[0][0] if kinds else ""
+        said = {"model": found.id, "weights": stored if c.weights == "stored" else f"{c.weights} (from {stored})"}
+        return said | ({"adapter": c.adapter} if c.adapter is not None else {})
+
+    def by(self, request: Request) -> str:
+        """Who computes a reply: scoring is always the module in torch, writing the engine's runner."""
+        if isinstance(request, Generate):
+            return unthreaded(self._loaded["core"].runner)
+        return f"torch {self.model.device.type} {str(self.model.dtype).removeprefix('torch.')}"
 
     # ---------------------------------------------------------------------------------------------- answers
 
@@ -136,7 +154,9 @@ class LocalSystem:
         total, tokens = 0.0, 0
         for part in self.scorer.roll(ids, window=request.window, stride=request.stride):
             total, tokens = total + part.logprob, tokens + part.tokens
-        return Rolled(total, tokens, len(request.text.encode()), len(request.text))
+        unseen = b"" if request.bos and ids[0] == tokenizer.bos_id else tokenizer.token_bytes(ids[0])
+        size = len(request.text.encode()) - len(unseen)  # of what was scored: first tokens differ in length
+        return Rolled(total, tokens, size, len(request.text) - len(unseen.decode("utf-8", "ignore")))
 
     async def _generate(self, requests: Sequence[Generate]) -> AsyncIterator[tuple[int, Reply]]:
         engine = await asyncio.to_thread(lambda: self.engine)
@@ -182,7 +202,14 @@ class LocalSystem:
             native = c.device == "cpu" and c.runner != "torch"
             dtype = "stored" if native else c.dtype if c.device != "cpu" or c.dtype != "auto" else "float32"
             model = models.load(self.source, dtype=dtype, device=c.device, progress=self._progress)
-            settings = EngineConfig(runner=c.runner, max_batch=c.max_batch, max_queue=1 << 20)
+            runner = c.runner
+            if runner == "auto" and native and c.adapter is not None:
+                from idiolect.engine.native_adapters import unknown
+                from idiolect.tune.files import configuration
+
+                if unknown(configuration(Path(c.adapter).expanduser())):
+                    runner = "torch"  # there is no kernel for this kind of adapter
+            settings = EngineConfig(runner=runner, max_batch=c.max_batch, max_queue=1 << 20)
             engine = Engine(model, settings)
             if c.adapter is not None:
                 engine.add_adapter("adapter", Path(c.adapter).expanduser(), any_base=c.weights != "stored")
@@ -196,6 +223,11 @@ class LocalSystem:
         self._loaded.clear()
 
 
+def unthreaded(runner: str) -> str:
+    """An engine's runner in words, without how many threads it has, which change no figure."""
+    return re.sub(r", \d+ threads?", "", runner)
+
+
 def _short(config: LocalConfig) -> str:
     name = Path(config.source).name if "/" in config.source else config.source
     extra = [*([] if config.weights == "stored" else [config.weights])]
@@ -206,20 +238,9 @@ def _short(config: LocalConfig) -> str:
 def weights_hash(source: str) -> str:
     """Stands for a model's files: weights, configuration, words."""
     from idiolect import models
-    from idiolect.core.files import sha256_file
+    from idiolect.models.identity import weights_hash as of
 
-    found = models.inspect(source, progress=False)
-    known = dict(found.sha256)
-    folder = found.path if found.path.is_dir() else found.path.parent
-    for file in found.files:
-        if file not in known and (folder / file).is_file():
-            known[file] = sha256_file(folder / file)
-    if found.path.is_file() and not known:
-        known[found.path.name] = sha256_file(found.path)
-    if found.kind == "huggingface" and found.path.is_dir():
-        for words in sorted(found.path.glob("*.json")) + sorted(found.path.glob("*.jinja")):
-            known.setdefault(words.name, sha256_file(words))
-    return digest("weights", canonical(sorted(known.values())))
+    return of(models.inspect(source, progress=False))
 
 
 def adapter_hash(folder: str) -> str:

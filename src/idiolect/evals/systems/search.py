@@ -20,6 +20,7 @@ class SearchSystem:
 
     def __init__(self, index: Index, name: str, fingerprint: str) -> None:
         self._index, self.name, self.fingerprint = index, name, fingerprint
+        self.about = {"search": fingerprint}
         self._searchers: dict[str, Searcher] = {}
 
     def prepare(self, task: Any) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from idiolect.evals.types import Task
 
 SUITE = Path(__file__).parent.parent / "suite"
+HARNESS = "harness:"
 Maker = Callable[..., "Task"]  # (base: the folder of all data, or None) -> Task
 made: Registry[Maker] = Registry("task")
 """Tasks whose grading is code (HumanEval, IFEval): a module of `evals` registers its maker under the task's name."""
@@ -42,12 +43,17 @@ def about(name: str) -> str:
 
 
 def load(name: str | Path, base: Path | None = None, changes: Sequence[str] = ()) -> Task:
-    """A task by its name, or from a .yaml or .py file. `base` is the folder that `data.path` is looked up in (the
+    """A task by its name, from a .yaml or .py file, or from a task file of lm-evaluation-harness (`harness:FILE.yaml`).
+    `base` is the folder that `data.path` is looked up in (the
     task's own folder comes first); `changes` are overrides such as `examples.count=5`.
 
     A Python file has a function `task(base)`. Raises `NotFound` with the nearest name, `BadInput` for what the file
     says wrong."""
     text = str(name)
+    if text.startswith(HARNESS):
+        from idiolect.evals.bridges.harness_task import harness_task
+
+        return harness_task(text.removeprefix(HARNESS), base=base, changes=changes)
     if text in CODED or text in made:
         if changes:
             raise BadInput(f"{text} is made in code and takes no changes", hint="leave out --set, --shots and --format")

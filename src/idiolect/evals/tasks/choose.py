@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from idiolect.core.errors import BadInput
 from idiolect.evals.metrics.calibration import calibration_error
+from idiolect.evals.metrics.choice import pick, probabilities
+from idiolect.evals.metrics.classification import macro_f1
 from idiolect.evals.tasks.base import PerDocument, Record, wrong_reply
 from idiolect.evals.tasks.templates import evaluate, render
 from idiolect.evals.types import Choose, Chosen, Columns, Grade, Item, Metric, Reply
@@ -74,15 +73,12 @@ class ChooseTask(PerDocument):
         # As lm-evaluation-harness counts: the option itself, without the space that joins it to the prompt.
         sizes = [max(1, len(option.strip().encode())) for option in item.request.options]
         tokens = [max(1, n) for n in reply.tokens]
-        ways = ([1] * len(sizes), sizes, tokens)
-        best = [_best([value / n for value, n in zip(reply.logprobs, by)]) for by in ways]
-        top = max(reply.logprobs)
-        weights = [math.exp(value - top) for value in reply.logprobs]
+        best = [pick(reply.logprobs, by) for by in (None, sizes, tokens)]
         return {
             "accuracy": float(best[0] == target),
             "accuracy_bytes": float(best[1] == target),
             "accuracy_tokens": float(best[2] == target),
-            "_confidence": max(weights) / sum(weights),
+            "_confidence": float(probabilities(reply.logprobs).max()),
             "_said": float(best[0]),
             "_true": float(target),
         }
@@ -93,22 +89,14 @@ class ChooseTask(PerDocument):
         if "ece" in wanted:
             found["ece"] = calibration_error(columns["_confidence"], columns["accuracy"])
         if "macro_f1" in wanted:
-            found["macro_f1"] = macro_f1(columns["_said"], columns["_true"])
+            found["macro_f1"] = of_labels(columns)
         return found
 
 
-def macro_f1(said: np.ndarray, true: np.ndarray) -> float:
-    """F1 of each class that is there, averaged: 2 TP / (2 TP + FP + FN)."""
-    scores = []
-    for label in np.unique(true):
-        both = float(((said == label) & (true == label)).sum())
-        one = float((said == label).sum() + (true == label).sum())
-        scores.append(2 * both / one if one else 0.0)
-    return float(np.mean(scores))
-
-
-def _best(values: list[float]) -> int:
-    return max(range(len(values)), key=values.__getitem__)
+def of_labels(columns: Columns) -> float:
+    """Macro F1 over the labels that are right somewhere."""
+    said, true = columns["_said"].tolist(), columns["_true"].tolist()
+    return macro_f1(said, true, among=set(true))
 
 
 def _metric(name: str) -> Metric:

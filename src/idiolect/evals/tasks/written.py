@@ -19,7 +19,7 @@ from idiolect.evals.metrics.f1 import token_f1
 from idiolect.evals.metrics.rouge import rouge_l
 from idiolect.evals.tasks.answers import extract, number
 from idiolect.evals.tasks.base import PerDocument, Record, wrong_reply
-from idiolect.evals.tasks.choose import macro_f1
+from idiolect.evals.tasks.choose import of_labels
 from idiolect.evals.tasks.templates import evaluate
 from idiolect.evals.types import Columns, Generate, Generated, Grade, Item, Metric, Reply
 
@@ -121,5 +121,5 @@ class GenerateTask(PerDocument):
             names = sorted((n for n in columns if n.startswith("_bleu")), key=lambda n: int(n[5:]))
             found["bleu"] = of_parts(np.stack([columns[name] for name in names], 1))
         if "macro_f1" in self.names:
-            found["macro_f1"] = macro_f1(columns["_said"], columns["_true"])
+            found["macro_f1"] = of_labels(columns)
         return found

@@ -57,6 +57,9 @@ class Bucket:
     def __init__(self, rate: float, burst: int, now: float) -> None:
         self._rate, self._burst, self._held, self._then = rate, burst, float(burst), now
 
+    def full(self, now: float) -> bool:
+        return self._held + (now - self._then) * self._rate >= self._burst
+
     def take(self, now: float) -> float:
         self._held = min(self._burst, self._held + (now - self._then) * self._rate)
         self._then = now
@@ -124,8 +127,8 @@ class Limits:
         if self.config.per_minute is None:
             return
         now = self._clock()
-        if len(self._buckets) > 10_000:  # forget keys that have been full for long
-            self._buckets.clear()
+        if len(self._buckets) > 10_000:  # a full bucket is as good as a new one
+            self._buckets = {name: bucket for name, bucket in self._buckets.items() if not bucket.full(now)}
         bucket = self._buckets.setdefault(tenant, Bucket(self.config.per_minute / 60, self.config.burst, now))
         wait = bucket.take(now)
         if wait > 0:

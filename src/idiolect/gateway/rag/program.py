@@ -231,10 +231,11 @@ class Rag:
         notes = []
         if self.library.embedder is None:
             notes.append(Note("no_encoder", "there is no encoder; passages and sentences are ranked by words alone"))
-        if self.library.indexing:
-            have = self.library.counts()
-            what = f"{have.embedded} of {have.chunks} passages have their vectors so far; the others are found by words"
-            notes.append(Note("indexing", f"the documents are still being indexed: {what}"))
+        every, missing = len(self.library), self.library.missing
+        if self.library.indexing or missing:
+            what = f"{every - missing} of {every} passages have their vectors so far; the others are found by words"
+            still = "the documents are still being indexed: " if self.library.indexing else ""
+            notes.append(Note("indexing", still + what))
         return notes
 
     def _refuse(self, call: Call, passages: Sequence[Passage], found: Relevance) -> list[Event]:

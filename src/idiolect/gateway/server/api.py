@@ -94,7 +94,7 @@ async def search(request: Request, q: str = "", k: str = "10", how: str = "hybri
 
 def number(text: str, name: str, low: int, high: int) -> int:
     """A query parameter as a number within bounds."""
-    if not text.isdecimal() or not low <= int(text) <= high:
+    if not text.isdecimal() or len(text) > 12 or not low <= int(text) <= high:
         raise BadInput(f"{name} is {text[:40]!r}", hint=f"give {low} to {high}", param=name)
     return int(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,16 +15,16 @@ router = APIRouter()
 
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
-    return {"object": "list", "data": _all(app_of(request))}
+    return {"object": "list", "data": await asyncio.to_thread(_all, app_of(request))}
 
 
 @router.get("/v1/models/{id:path}")
 async def model(request: Request, id: str) -> dict[str, Any]:
     app = app_of(request)
-    for shape in _all(app):
+    for shape in await asyncio.to_thread(_all, app):
         if shape["id"] == id:
             return shape
-    return _shape(app.find(id))
+    return await asyncio.to_thread(_shape, app.find(id))
 
 
 def _all(app: App) -> list[dict[str, Any]]:
@@ -41,4 +42,5 @@ def _shape(served: Served) -> dict[str, Any]:
         "owned_by": "upstream" if served.kind == "upstream" else "idiolect",
         "kind": served.kind,
         "context": served.context,
+        "fingerprint": served.fingerprint() or None,
     }

@@ -4,7 +4,7 @@
 
 extern "C" {
 
-enum { IDL_ABI = 4 };
+enum { IDL_ABI = 5 };
 
 enum idl_op_kind {
   IDL_EMBED = 1,   // out[row] = table row ids[row] (+ positions[pos[row] + first]) (+ extra row)
@@ -14,6 +14,7 @@ enum idl_op_kind {
   IDL_ROPE = 5,    // q and k of `in` normed (optional) and rotated, k and v into the cache
   IDL_ATTEND = 6,  // out = attention of `in`'s q over the cache
   IDL_GATHER = 7,  // out[i] = in[out_rows[i]]
+  IDL_CHOOSE = 8,  // chosen[i] from logits[i], as choices[i] says
 };
 
 enum { IDL_NORM_NONE = 0, IDL_NORM_RMS = 1, IDL_NORM_LAYER = 2 };
@@ -44,6 +45,17 @@ typedef struct {  // what an adapter does to one LINEAR: y = out * (W (in * x) +
   const float* in;   // [k]; null: ones
 } idl_delta;
 
+typedef struct {  // how a row's token is chosen; engine/sampling says what each means
+  uint64_t seed;
+  int64_t choice;
+  uint64_t index;
+  float temperature;    // 0: the most likely token
+  int32_t top_k;        // 0: off
+  float top_p, min_p;   // 1, 0: off
+  int32_t wants;        // 0: no log-probabilities; 1 + n: the norm, and the n most likely tokens
+  int32_t spare;
+} idl_choice;
+
 typedef struct {
   int32_t begin, end;      // operations to run: [begin, end)
   int32_t n, segments, wanted, table_stride;
@@ -59,6 +71,12 @@ typedef struct {
   const idl_delta* deltas;    // [adapters][operations of the program]
   const float* const* soft;   // [adapters] rows of the adapter's own, for ids from `vocabulary` on
   int32_t vocabulary, ranks;  // ranks: no delta has more
+  const idl_choice* choices;  // [wanted]; null: nothing is chosen
+  int32_t* chosen;            // [wanted]
+  float* norms;               // [wanted] log of the sum of e^logit, where a row wants it
+  int32_t* top_ids;           // [wanted][top_stride] best first
+  float* top_logprobs;        // [wanted][top_stride]
+  int64_t top_stride;
 } idl_step;
 
 typedef struct {
@@ -81,6 +99,10 @@ void* idl_program_new(void* team, const idl_op* ops, int n_ops, const int32_t* w
 void idl_program_free(void* program);
 void idl_program_quiesce(void* program);  // after it no thread reads what an earlier step pointed to
 float* idl_program_buffer(void* program, int buffer);
+// A step in two halves: between them the other threads compute, and the caller may do something else (and must not touch
+// what the step points to). `idl_program_wait` helps, and returns when all is done.
+int idl_program_start(void* program, const idl_step* step, const idl_cache* cache);
+void idl_program_wait(void* program);
 int idl_program_run(void* program, const idl_step* step, const idl_cache* cache);
 // Pack rows into tiles that the caller has zeroed. type is the GGUF tensor type number; row_map[i] is the source row of
 // output row i, -1: leave it. A narrower type is held exactly; a wider one is quantised. -1: no packer for this type.
@@ -90,6 +112,9 @@ int idl_pack(int kind, int type, const void* src, int64_t row_bytes, int k, cons
 void idl_unpack(int kind, const void* tiles, int k, const int32_t* rows, int n, float* out);
 // One matrix times m rows of x: for tests and measurements.
 void idl_matmul(void* team, int kind, const void* w, int n, int k, const float* x, int m, float* y);
+// A token of one row of logits, for tests: `top_ids` and `top_logprobs` have room for how->wants - 1.
+int32_t idl_choose(const float* logits, int n, const idl_choice* how, float* norm, int32_t* top_ids, float* top_logprobs);
+double idl_uniform(uint64_t seed, int64_t choice, uint64_t index);  // the random number behind a token
 // A ceiling of this machine, of all threads together, measured for about `seconds`: what 0, bytes read a second from
 // `memory`; 32 or 8, multiply-adds a second of floats or bytes, from registers.
 double idl_measure(int what, int threads, double seconds, const float* memory, int64_t bytes);

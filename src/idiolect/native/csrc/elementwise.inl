@@ -82,6 +82,16 @@ static void add_to(float* y, const float* x, int n) {
   each(y, n, [&](int j) { return add(load(y + j), load(x + j)); });
 }
 
+// One tile's results [rows][16] into rows of a buffer, or added to them.
+static void emit(float* out, int64_t stride, const float* y, int rows, int valid, int sum) {
+  if (valid == 16) {
+    for (int r = 0; r < rows; r++, out += stride, y += 16) store(out, sum ? add(load(out), load(y)) : load(y));
+    return;
+  }
+  for (int r = 0; r < rows; r++, out += stride, y += 16)
+    for (int i = 0; i < valid; i++) out[i] = sum ? out[i] + y[i] : y[i];
+}
+
 static void rope(float* x, const float* cos, const float* sin, int half) {
   for (int i = 0; i < half; i++) {
     float u = x[i], v = x[i + half];

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "api.h"
+
 namespace idl {
 
 // How the weights of a tile are stored. A tile is sixteen rows; k runs in blocks of 32. Every quantised kind is
@@ -47,6 +49,19 @@ struct AttendArgs {
   float* scratch;        // [tokens * group][round16(total)]
 };
 
+struct ChooseArgs {
+  const float* logits;  // [n]
+  int n;
+  const idl_choice* how;
+  int32_t* token;
+  float* norm;          // these three when `how` wants them
+  int32_t* top_ids;
+  float* top_logprobs;
+  void* scratch;        // choose_bytes(n), aligned
+};
+
+inline int64_t choose_bytes(int n) { return (int64_t)((n + 63) / 64) * (8 + 64 * 4 + 4 + 4 + 64 * 4); }
+
 struct Kernels {
   const char* name;
   // Quantise mb rows of k floats: a [blocks][8][mb] int32 lanes of four int8, d and ds [blocks][mb] (scale; scale * sum).
@@ -54,8 +69,9 @@ struct Kernels {
   // The same two halves of a block apart, for Q8H: ds is [blocks][2][mb].
   void (*quantize_half)(const float* x, int64_t stride, int mb, int k, int32_t* a, float* d, float* ds);
   void (*interleave)(const float* x, int64_t stride, int mb, int k, float* a);  // [blocks * 32][mb]
-  // out[m * 16 + row] for one tile and mb rows of activations.
-  void (*tile)(int kind, int mb, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out);
+  // out[m * 16 + row] for one tile and mb rows of activations; fresh: the tile comes from memory.
+  void (*tile)(int kind, int mb, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out,
+               int fresh);
   void (*rmsnorm)(const float* x, const float* w, float* y, int n, float eps, float offset);
   void (*layernorm)(const float* x, const float* w, const float* b, float* y, int n, float eps);
   void (*silu)(const float* x, float* y, int n);
@@ -63,12 +79,14 @@ struct Kernels {
   void (*gelu)(const float* x, float* y, int n, int tanh_form);
   void (*add)(float* y, const float* x, int n);
   void (*multiply)(float* y, const float* x, int n);
+  void (*emit)(float* out, int64_t stride, const float* y, int rows, int valid, int sum);
   void (*rope)(float* x, const float* cos, const float* sin, int half);
   void (*store_k)(uint16_t* k, int64_t stride, const float* x, int dim);
   void (*store_v)(uint16_t* v, const float* x, int dim);
   float (*store_k8)(int8_t* k, int64_t stride, const float* x, int dim);  // returns the scale
   float (*store_v8)(int8_t* v, const float* x, int dim);
   void (*attend)(const AttendArgs& a);
+  void (*choose)(const ChooseArgs& a);
   void (*decode_row)(int kind, const uint8_t* tile, int lane, int blocks, float* y);  // one row of a tile to floats
   float (*read_all)(const float* p, int64_t n);             // measure.inl
   int64_t (*multiply_adds)(int bits, int64_t rounds);

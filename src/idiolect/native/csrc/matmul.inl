@@ -51,7 +51,7 @@ static void interleave(const float* x, int64_t stride, int mb, int k, float* a) 
 // ------------------------------------------------------------------------------------------------------ tile products
 
 // With few rows the weights' way from memory is what a product waits for, and a processor's own prefetching stops at every
-// page: ask for what comes 2 KB later.
+// page: ask for what comes 2 KB later, when a tile is read for the first time (`fresh`).
 template <int BYTES>
 IDL_IN void ahead(const uint8_t* w) {
 #pragma GCC unroll 10
@@ -61,12 +61,12 @@ IDL_IN void ahead(const uint8_t* w) {
 // MB rows of activations that lie in a block of LD; `a`, `d`, `ds` and `out` point to the first of them. CENTRED: the
 // offset is the middle of the codes times the scale and is not stored.
 template <int MB, int LD, bool CENTRED>
-static void tile_q4(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
+static void tile_q4(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out, bool fresh) {
   F total[MB];
   for (int m = 0; m < MB; m++) total[m] = zero();
   constexpr int CELL = CENTRED ? 288 : 320;
   for (int b = 0; b < blocks; b++, w += CELL, a += 8 * LD, d += LD, ds += LD) {
-    if (MB <= 2) ahead<CELL>(w);
+    if (fresh) ahead<CELL>(w);
     H acc[MB];
     for (int m = 0; m < MB; m++) acc[m] = hzero();
 #pragma GCC unroll 4
@@ -90,12 +90,12 @@ static void tile_q4(const uint8_t* w, int blocks, const int32_t* a, const float*
 
 // Whole bytes; PARTS scales (and offsets, unless CENTRED) a block.
 template <int MB, int LD, int PARTS, bool CENTRED>
-static void tile_q8(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
+static void tile_q8(const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out, bool fresh) {
   F total[MB];
   for (int m = 0; m < MB; m++) total[m] = zero();
   constexpr int CELL = 512 + (CENTRED ? 32 : 64) * PARTS;
   for (int b = 0; b < blocks; b++, w += CELL, a += 8 * LD, d += LD, ds += PARTS * LD) {
-    if (MB <= 2) ahead<CELL>(w);
+    if (fresh) ahead<CELL>(w);
     for (int part = 0; part < PARTS; part++) {
       I acc[MB];
       for (int m = 0; m < MB; m++) acc[m] = izero();
@@ -121,24 +121,24 @@ static void tile_q8(const uint8_t* w, int blocks, const int32_t* a, const float*
 }
 
 template <int MB, int LD>
-static void tile_part(int kind, const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out) {
+static void tile_part(int kind, const uint8_t* w, int blocks, const int32_t* a, const float* d, const float* ds, float* out, bool fresh) {
   switch (kind) {
-    case Q4C: tile_q4<MB, LD, true>(w, blocks, a, d, ds, out); break;
-    case Q4: tile_q4<MB, LD, false>(w, blocks, a, d, ds, out); break;
-    case Q8C: tile_q8<MB, LD, 1, true>(w, blocks, a, d, ds, out); break;
-    case Q8: tile_q8<MB, LD, 1, false>(w, blocks, a, d, ds, out); break;
-    default: tile_q8<MB, LD, 2, false>(w, blocks, a, d, ds, out); break;
+    case Q4C: tile_q4<MB, LD, true>(w, blocks, a, d, ds, out, fresh); break;
+    case Q4: tile_q4<MB, LD, false>(w, blocks, a, d, ds, out, fresh); break;
+    case Q8C: tile_q8<MB, LD, 1, true>(w, blocks, a, d, ds, out, fresh); break;
+    case Q8: tile_q8<MB, LD, 1, false>(w, blocks, a, d, ds, out, fresh); break;
+    default: tile_q8<MB, LD, 2, false>(w, blocks, a, d, ds, out, fresh); break;
   }
 }
 
 // A block of LD rows: TILE_ROWS of them at a time where codes are multiplied; floats cut it as they need (dense.inl).
 template <int LD, int FROM = 0>
-static void tile_mb(int kind, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {
+static void tile_mb(int kind, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out, bool fresh) {
   constexpr int MB = LD - FROM < TILE_ROWS ? LD - FROM : TILE_ROWS;
   switch (kind) {
     case Q4C: case Q4: case Q8C: case Q8: case Q8H:
-      tile_part<MB, LD>(kind, w, blocks, (const int32_t*)a + FROM, d + FROM, ds + FROM, out + 16 * FROM);
-      if constexpr (FROM + MB < LD) tile_mb<LD, FROM + MB>(kind, w, blocks, a, d, ds, out);
+      tile_part<MB, LD>(kind, w, blocks, (const int32_t*)a + FROM, d + FROM, ds + FROM, out + 16 * FROM, fresh);
+      if constexpr (FROM + MB < LD) tile_mb<LD, FROM + MB>(kind, w, blocks, a, d, ds, out, false);
       break;
     case BF16: tile_dense<LD, BF16>(w, blocks, (const float*)a, out); break;
     case F16: tile_dense<LD, F16>(w, blocks, (const float*)a, out); break;
@@ -146,16 +146,16 @@ static void tile_mb(int kind, const uint8_t* w, int blocks, const void* a, const
   }
 }
 
-static void tile(int kind, int mb, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out) {
+static void tile(int kind, int mb, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out, int fresh) {
   switch (mb) {
-    case 1: tile_mb<1>(kind, w, blocks, a, d, ds, out); break;
-    case 2: tile_mb<2>(kind, w, blocks, a, d, ds, out); break;
-    case 3: tile_mb<3>(kind, w, blocks, a, d, ds, out); break;
-    case 4: tile_mb<4>(kind, w, blocks, a, d, ds, out); break;
-    case 5: tile_mb<5>(kind, w, blocks, a, d, ds, out); break;
-    case 6: tile_mb<6>(kind, w, blocks, a, d, ds, out); break;
-    case 7: tile_mb<7>(kind, w, blocks, a, d, ds, out); break;
-    default: tile_mb<8>(kind, w, blocks, a, d, ds, out); break;
+    case 1: tile_mb<1>(kind, w, blocks, a, d, ds, out, fresh); break;
+    case 2: tile_mb<2>(kind, w, blocks, a, d, ds, out, fresh); break;
+    case 3: tile_mb<3>(kind, w, blocks, a, d, ds, out, fresh); break;
+    case 4: tile_mb<4>(kind, w, blocks, a, d, ds, out, fresh); break;
+    case 5: tile_mb<5>(kind, w, blocks, a, d, ds, out, fresh); break;
+    case 6: tile_mb<6>(kind, w, blocks, a, d, ds, out, fresh); break;
+    case 7: tile_mb<7>(kind, w, blocks, a, d, ds, out, fresh); break;
+    default: tile_mb<8>(kind, w, blocks, a, d, ds, out, fresh); break;
   }
 }
 

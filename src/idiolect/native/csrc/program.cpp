@@ -14,6 +14,7 @@
 
 #include "api.h"
 #include "kernels.h"
+#include "random.h"
 #include "team.h"
 
 namespace idl {
@@ -93,6 +94,7 @@ struct Acts {
 };
 
 constexpr int AHEAD_ROWS = 4, AHEAD_BYTES = 16384;  // few rows wait for weights, many for arithmetic
+constexpr int FRESH_ROWS = 8;  // up to so many rows ask for weights ahead of time: more of them have other things to do
 constexpr int QB = 8;  // query tokens of an attention task
 
 struct Program : Job {
@@ -104,6 +106,7 @@ struct Program : Job {
   std::vector<std::unique_ptr<Acts>> privates;
   std::vector<Aligned<float>> rowbuf;    // per thread: one normed row block, tile outputs
   std::vector<Aligned<float>> scratch;   // per thread: attention scores
+  std::vector<std::vector<double>> choosing;  // per thread: room to choose a token in
   std::vector<float> low;                // adapters: A x of every row for the product at work
   std::vector<std::vector<float>> lows;  // per thread, for steps of one row
   int max_rows, max_context, width = 0;
@@ -126,6 +129,7 @@ struct Program : Job {
     widest = std::max(widest, 32);
     shared = std::make_unique<Acts>(rows, widest);
     lows.resize(team->threads());
+    choosing.resize(team->threads());
     for (int i = 0; i < team->threads(); i++) {
       privates.push_back(std::make_unique<Acts>(1, widest));
       rowbuf.emplace_back((size_t)8 * (std::max(width, widest) + 32) + 512);
@@ -156,6 +160,7 @@ struct Program : Job {
       case IDL_LINEAR: return (tiles(op) + per_task(op, m) - 1) / per_task(op, m);
       case IDL_ATTEND: return blocks_before[step.segments] * op.kv_heads;
       case IDL_ROPE: return (m + 7) / 8;
+      case IDL_CHOOSE: return step.choices ? m : 0;
       default: return (m + 7) / 8;
     }
   }
@@ -247,6 +252,7 @@ struct Program : Job {
       case IDL_LINEAR: return linear(op, task, m, thread);
       case IDL_ROPE: return rope(op, task, m);
       case IDL_ATTEND: return attend(op, task, thread);
+      case IDL_CHOOSE: return choose(op, task, thread);
       case IDL_GATHER:
         for (int r = task * 8; r < std::min(m, task * 8 + 8); r++)
           std::memcpy(buf(op.out, r), buf(op.in, step.out_rows[r]), sizeof(float) * op.n);
@@ -296,7 +302,7 @@ struct Program : Job {
         const int mb = std::min(8, m - first);
         const int32_t* a = acts.a.p + first * blocks * lanes;
         const float *d = acts.d.p + (int64_t)first * blocks, *ds = acts.ds.p + (int64_t)first * blocks * sums;
-        kn->tile(op.wkind, mb, w, blocks, a, d, ds, y);
+        kn->tile(op.wkind, mb, w, blocks, a, d, ds, y, m <= FRESH_ROWS);
         if (op.b)
           for (int r = 0; r < mb; r++) kn->add(y + 16 * r, op.b + t * 16, 16);
         if (step.adapters) adapt(at, t, first, mb, y, mine);
@@ -304,7 +310,7 @@ struct Program : Job {
         else if (op.act == IDL_RELU) kn->relu(y, y, 16 * mb);
         else if (op.act != IDL_ACT_NONE) kn->gelu(y, y, 16 * mb, op.act == IDL_GELU_TANH);
         if (op.pair) {  // the next tile holds the rows that this one gates
-          kn->tile(op.wkind, mb, w + tile_bytes, blocks, a, d, ds, y + 128);
+          kn->tile(op.wkind, mb, w + tile_bytes, blocks, a, d, ds, y + 128, m <= FRESH_ROWS);
           if (op.b)
             for (int r = 0; r < mb; r++) kn->add(y + 128 + 16 * r, op.b + t * 16 + 16, 16);
           if (step.adapters) adapt(at, t + 1, first, mb, y + 128, mine);
@@ -312,13 +318,9 @@ struct Program : Job {
         }
         const int column = op.pair ? t * 8 : t * 16;
         const int valid = std::min(16, (op.pair ? op.n / 2 : op.n) - column);
-        for (int r = 0; r < mb; r++) {
-          float* out = op.epilogue == IDL_LOGITS ? step.logits + (first + r) * step.logits_stride
-                                                 : buf(op.out, first + r);
-          out += op.column + column;
-          if (op.epilogue == IDL_ADD) kn->add(out, y + 16 * r, valid);
-          else std::memcpy(out, y + 16 * r, sizeof(float) * valid);
-        }
+        float* out = op.epilogue == IDL_LOGITS ? step.logits + first * step.logits_stride : buf(op.out, first);
+        const int64_t stride = op.epilogue == IDL_LOGITS ? step.logits_stride : widths[op.out];
+        kn->emit(out + op.column + column, stride, y, mb, valid, op.epilogue == IDL_ADD);
       }
     }
   }
@@ -383,7 +385,22 @@ struct Program : Job {
     kn->attend(a);
   }
 
-  void execute(const idl_step& s, const idl_cache& c) {
+  void choose(const idl_op& op, int row, int thread) {
+    std::vector<double>& room = choosing[thread];  // made by whoever chooses first: scoring and encoders never do
+    if (room.empty()) room.resize(choose_bytes(op.n) / 8 + 8);
+    ChooseArgs a{};
+    a.logits = step.logits + row * step.logits_stride;
+    a.n = op.n;
+    a.how = step.choices + row;
+    a.token = step.chosen + row;
+    a.norm = step.norms + row;
+    a.top_ids = step.top_ids + row * step.top_stride;
+    a.top_logprobs = step.top_logprobs + row * step.top_stride;
+    a.scratch = room.data();
+    kn->choose(a);
+  }
+
+  void begin(const idl_step& s, const idl_cache& c) {
     if (s.adapters && low.size() < (size_t)max_rows * s.ranks) {
       team->quiesce();  // a thread that is late may still look at the old ones
       low.resize((size_t)max_rows * s.ranks);
@@ -394,7 +411,12 @@ struct Program : Job {
     blocks_before.assign(1, 0);
     for (int i = 0; i < s.segments; i++)
       blocks_before.push_back(blocks_before.back() + (s.bounds[i + 1] - s.bounds[i] + QB - 1) / QB);
-    team->run(this);
+    team->start(this);
+  }
+
+  void execute(const idl_step& s, const idl_cache& c) {
+    begin(s, c);
+    team->finish();
   }
 };
 
@@ -419,15 +441,28 @@ void* idl_program_new(void* team, const idl_op* ops, int n_ops, const int32_t* w
 void idl_program_free(void* program) { delete (Program*)program; }
 void idl_program_quiesce(void* program) { ((Program*)program)->team->quiesce(); }
 float* idl_program_buffer(void* program, int buffer) { return ((Program*)program)->buffers[buffer].p; }
-int idl_program_run(void* program, const idl_step* step, const idl_cache* cache) {
+int idl_program_start(void* program, const idl_step* step, const idl_cache* cache) {
   Program* p = (Program*)program;
   if (step->n < 0 || step->wanted < 0 || step->n > p->max_rows || step->wanted > p->max_rows) return -1;
   if (step->begin < 0 || step->begin > step->end || step->end > (int)p->list.size()) return -3;
   for (int i = 0; i < step->segments; i++)
     if (step->lengths[i] > p->max_context) return -2;
-  p->execute(*step, *cache);
+  p->begin(*step, *cache);
   return 0;
 }
+void idl_program_wait(void* program) { ((Program*)program)->team->finish(); }
+int idl_program_run(void* program, const idl_step* step, const idl_cache* cache) {
+  const int done = idl_program_start(program, step, cache);
+  if (done == 0) idl_program_wait(program);
+  return done;
+}
+int32_t idl_choose(const float* logits, int n, const idl_choice* how, float* norm, int32_t* top_ids, float* top_logprobs) {
+  std::vector<double> room(choose_bytes(n) / 8 + 8);
+  int32_t token = -1;
+  kernels()->choose({logits, n, how, &token, norm, top_ids, top_logprobs, room.data()});
+  return token;
+}
+double idl_uniform(uint64_t seed, int64_t choice, uint64_t index) { return uniform(seed, choice, index); }
 
 void idl_unpack(int kind, const void* tiles, int k, const int32_t* rows, int n, float* out) {
   const int blocks = (k + 31) / 32;

@@ -83,7 +83,7 @@ void Team::quiesce() {
     while (slots_[i].inside.load() > 0) std::this_thread::yield();
 }
 
-void Team::run(Job* job) {
+void Team::start(Job* job) {
   const uint32_t next = epoch_.load() + 1;
   Slot& slot = slots_[next % RING];
   while (slot.inside.load() > 0) std::this_thread::yield();
@@ -103,6 +103,13 @@ void Team::run(Job* job) {
   slot.over.store(false);
   epoch_.store(next);
   if (n_ > 1) epoch_.notify_all();
+  begun_ = &slot;
+}
+
+void Team::finish() {
+  if (!begun_) return;
+  Slot& slot = *begun_;
+  begun_ = nullptr;
   work(slot, 0);
   const int last = slot.ops - 1;
   if (last >= 0)

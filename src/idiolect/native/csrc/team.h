@@ -37,7 +37,12 @@ class Team {
  public:
   explicit Team(int threads);
   ~Team();
-  void run(Job* job);
+  void start(Job* job);  // the other threads begin
+  void finish();         // the caller joins them, and returns when all tasks are done
+  void run(Job* job) {
+    start(job);
+    finish();
+  }
   void quiesce();  // wait until no thread is inside a step, so that its job may be freed
   int threads() const { return n_; }
 
@@ -56,6 +61,7 @@ class Team {
   void loop(int thread);
   int n_;
   Slot* slots_;
+  Slot* begun_ = nullptr;  // by `start`, until `finish`
   std::atomic<uint32_t> epoch_{0};
   std::atomic<bool> stop_{false};
   std::vector<std::thread> threads_;

@@ -187,7 +187,7 @@ function drawBlock({ text, format }, block, { quote, passage }) {
     return h(
       tag,
       { hidden: hidden && run.trim() === "" },
-      format === "markdown" && block.kind !== "code" ? dimmed(run) : run,
+      format === "markdown" && block.kind !== "code" ? dimmed(run, text.slice(Math.max(block.start, a - 80), a)) : run,
     );
   });
   return h(

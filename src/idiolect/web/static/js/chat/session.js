@@ -9,6 +9,23 @@ const LOGPROBS = { logprobs: true, top_logprobs: 5 }; // for the trace, which sh
 
 const DEFAULT = 3; // of length and expertise: left out, so that the server need not say what it does not use
 
+/** An answer in place of the one that never came: the server was stopped over it, or still works on it elsewhere. */
+function unanswered(nodes) {
+  const parents = new Set(nodes.map((n) => n.parent));
+  return nodes
+    .filter((n) => n.role === "user" && !parents.has(n.id))
+    .map((n) => ({
+      id: local(),
+      parent: n.id,
+      role: "assistant",
+      content: "",
+      citations: [],
+      state: "failed",
+      error: { message: "There is no answer to this question, or not yet." },
+      created: n.created,
+    }));
+}
+
 const local = () => `local-${newId()}`;
 const isLocal = (id) => id.startsWith("local-");
 
@@ -26,14 +43,16 @@ export class Session {
     const { nodes, title } = await api.conversation(id);
     return new Session(id, {
       title,
-      nodes: nodes.map((n) => (n.finish === "cancelled" ? { ...n, state: "stopped" } : n)),
+      nodes: nodes.map((n) => (n.finish === "cancelled" ? { ...n, state: "stopped" } : n)).concat(unanswered(nodes)),
     });
   }
 
   /** @param {{model: string, mode: string, length: number, expertise: number}} choice */
-  ask(content, choice) {
+  async ask(content, choice) {
+    await this.settling;
     const path = this.tree.path();
-    const last = path[path.length - 1];
+    const last = path.findLast((n) => !isLocal(n.id)); // the server does not know what it never answered
+    for (const node of path) if (isLocal(node.id) && node.role === "assistant") this.tree.remove(node);
     return this.branch(content, last?.id ?? null, choice);
   }
 
@@ -78,7 +97,7 @@ export class Session {
     const stored = !isLocal(user.id);
     const messages = this.tree
       .lineage(user)
-      .filter((n) => n.content)
+      .filter((n, i, all) => n.content && !(n.role === "user" && all[i + 1]?.role === "user")) // nor is it told of it
       .map(({ role, content }) => ({ role, content }));
     const options = {
       mode,
@@ -142,6 +161,7 @@ export class Session {
         );
         if (found.length) this.tree.rename(user, found[found.length - 1].id);
       }
+      if (!answer.trace && !isLocal(user.id)) return; // not a word came, so nothing of it was kept
       const kept =
         fresh.find((n) => n.role === "assistant" && n.trace === answer.trace) ||
         fresh.filter((n) => n.role === "assistant" && n.parent === user.id).pop();

@@ -57,7 +57,10 @@ export class Files {
       if (error.status === 404) {
         this.data = { folder: "", documents: [], skipped: {}, indexing: false };
         this.draw();
-      } else if (!this.data)
+        return;
+      }
+      this.timer = setTimeout(() => this.load(), 10_000); // the notice above says that the server is away
+      if (!this.data)
         fill(
           this.table,
           failed(error, () => this.load()),

@@ -16,8 +16,13 @@ export function figure(figure, metric) {
     "span.figure",
     null,
     h("strong", null, value(figure.value, metric)),
-    h("small", null, `${value(figure.low, metric)} to ${value(figure.high, metric)}, n = ${figure.n}`),
+    h("small", null, `${ends(figure, (x) => value(x, metric))}n = ${figure.n}`),
   );
+}
+
+/** "38.1 % to 44.2 %, ", and nothing where there is no interval. */
+export function ends({ low, high }, say) {
+  return typeof low === "number" && typeof high === "number" ? `${say(low)} to ${say(high)}, ` : "";
 }
 
 /** An interval drawn between `low` and `high`; `zero` marks a value on the way. */
@@ -27,7 +32,7 @@ export function interval({ value: at, low, high }, from, to, zero = null) {
     "span.interval",
     { "aria-hidden": "true" },
     zero !== null && h("i.zero", { vars: { "--at": share(zero) } }),
-    h("i.range", { vars: { "--low": share(low), "--high": share(high) } }),
+    h("i.range", { vars: { "--low": share(low ?? at), "--high": share(high ?? at) } }),
     h("i.point", { vars: { "--at": share(at) } }),
   );
 }

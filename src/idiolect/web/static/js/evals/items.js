@@ -4,7 +4,7 @@ import { api } from "../api.js";
 import { append, fill, h, icon, show } from "../dom.js";
 import { empty, failed, skeleton } from "../parts.js";
 import { count, minus } from "../text.js";
-import { figure, interval, value } from "./figures.js";
+import { ends, figure, interval, value } from "./figures.js";
 
 const PAGE = 50;
 const FILTERS = [
@@ -89,7 +89,6 @@ export class Items {
     const metric = found.a.metrics.find((m) => m.name === found.metric);
     const binary = found.counts.right + found.counts.wrong + found.counts.a + found.counts.b === found.counts.all;
     const gap = found.difference;
-    const clear = gap.low > 0 || gap.high < 0;
     const reach = Math.max(Math.abs(gap.low), Math.abs(gap.high), 1e-9) * 1.2;
     const better = gap.value > 0 === metric.higher_is_better ? found.a.system : found.b.system;
     return [
@@ -115,9 +114,9 @@ export class Items {
             "span.figure",
             null,
             h("strong", null, signed(gap.value, metric)),
-            h("small", null, `${signed(gap.low, metric)} to ${signed(gap.high, metric)}, n = ${gap.n}`),
+            h("small", null, `${ends(gap, (at) => signed(at, metric))}n = ${gap.n}`),
           ),
-          h("p", null, clear ? [h("b", null, better), " is better on these items."] : "The difference may be chance."),
+          h("p", null, gap.clear ? [h("b", null, better), " is better on these items."] : unclear(gap)),
         ),
       ),
       found.metrics.length > 1 &&
@@ -184,6 +183,11 @@ function single(found) {
         ),
     ),
   ];
+}
+
+function unclear(gap) {
+  if (gap.p !== null) return "The difference may be chance.";
+  return `${gap.differ === 1 ? "1 item differs" : `${gap.differ} items differ`}: too few to say which is better.`;
 }
 
 function signed(x, metric) {
