@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 TRIM, MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 LARGEST = 32 << 20  # bytes; the largest block that glibc may take from its heap
+GROWN = 2 * LARGEST  # bytes; the same limit as glibc's own largest
 EVERYTHING = (1 << 31) - 1  # bytes of free memory at the heap's end that are kept
 
 
@@ -28,7 +29,7 @@ def kept() -> Iterator[bool]:
     try:
         yield True
     finally:
-        library.mallopt(TRIM, 2 * LARGEST)
+        library.mallopt(TRIM, GROWN)
         library.malloc_trim(0)
 
 

@@ -132,6 +132,7 @@ def step_memory(s: Shape, how: Training, count: int) -> list[Section]:
     which: dict[str, object] = {"length": how.length}
     which |= {} if full else {"targets": how.adapter.targets, "rank": how.adapter.rank}
     forward = [activations.kept(s, how.micro, each, full=full, checkpointing=how.checkpointing, **which)]
+    forward.append(activations.gaps(forward[0]))
     backward = [gradients]
     if s.head:
         forward.append(activations.chunk(s, how.micro, each, learns=full))
