@@ -52,7 +52,7 @@ def test_no_kernel_leaves_its_buffers(tmp_path: Path) -> None:
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
     here = Path(__file__).parent
-    tests = [str(here / f"test_{name}.py") for name in ("matmul", "tiles", "record")]
+    tests = [str(here / f"test_{name}.py") for name in ("matmul", "tiles", "record", "choose")]
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(library), *tests],
         capture_output=True,
