@@ -74,7 +74,7 @@ EXAMPLES = {
   idiolect compare embedded q8=embedded,weights=q8_0 --tasks demo,sentiment
   idiolect compare base=./m tuned=./m,adapter=runs/me/adapter -t arc -d ~/bench
   idiolect compare words=search:bm25 both=search:hybrid -t cranfield -d ~/ir
-  idiolect compare few=embedded,docs=notes,k=3 many=embedded,docs=notes,k=8 -t t.yaml""",
+  idiolect compare k3=embedded,docs=d,k=3 k8=embedded,docs=d,k=8 -t t.yaml""",
     "contamination": """
   idiolect contamination corpus/ test.jsonl               13 words of both
   idiolect contamination corpus/ test.jsonl --field question --json
