@@ -90,6 +90,9 @@ PUBLIC = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 WATCHED = ("filler", "link", "file0", "written")
 
 
+HERE = Path(__file__).parents[1]
+
+
 def children() -> set[int]:
     """This process's descendants, zombies left out, and everything that once ran the sandbox's driver."""
     found: dict[int, tuple[int, str]] = {}
@@ -162,7 +165,8 @@ def run(args: argparse.Namespace) -> Result:
             changed = host.changed()
             fine = "HARMED" not in outcome.output and not changed and outcome.seconds < args.seconds + 5
             stopped += fine
-            last = outcome.output.strip().splitlines()[-1:] or [""]
+            said = outcome.output.replace(str(HERE), ".").replace(folder, "$TMP")  # this machine's folders are its own
+            last = said.strip().splitlines()[-1:] or [""]
             word = "stopped" if fine else "HARM"
             print(f"{one.name:38} {word:8} {outcome.status:8} {outcome.seconds:6.2f} s  {last[0][:60]}")
             if not fine:

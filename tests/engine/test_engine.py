@@ -23,15 +23,20 @@ GREEDY = Sampling(temperature=0, max_tokens=12, ignore_eos=True)
 PROMPT = [40, 41, 42, 43, 44]
 
 
+@pytest.fixture(scope="module")
+def kernels() -> None:
+    try:
+        library()
+    except Unavailable as error:
+        pytest.skip(error.message)
+
+
 @pytest.fixture(scope="module", params=["torch", "native"])
 def runner(request: pytest.FixtureRequest) -> str:
     """Every promise holds whoever computes."""
     torch.set_num_threads(1)
     if request.param == "native":
-        try:
-            library()
-        except Unavailable as error:
-            pytest.skip(error.message)
+        request.getfixturevalue("kernels")
     return str(request.param)
 
 
@@ -363,10 +368,8 @@ def test_news_come_while_the_next_step_computes(model: Llama, runner: str) -> No
     assert tuple(alone.ids) == tuple(seq.tokens[len(PROMPT) :])
 
 
-def test_auto_takes_kernels_for_what_they_read_as_it_is(runner: str) -> None:
-    if runner == "torch":
-        pytest.skip("one question")
-
+@pytest.mark.usefixtures("kernels")
+def test_auto_takes_kernels_for_what_they_read_as_it_is() -> None:
     def chosen(model: Llama, **changes: object) -> str:
         return Engine(model, config("auto", page_size=16, **changes)).runner
 

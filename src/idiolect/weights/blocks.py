@@ -35,10 +35,8 @@ class Blocks(QuantTensor):
             raise BadInput(
                 f"rows of {weight.shape[1]} values do not fit {cls.fmt}'s blocks of {BLOCK}", hint="take nf4 or int8"
             )
-        made = cls((weight.shape[0], weight.shape[1]), weight.dtype)
         data = quants.quantize(weight.float().cpu().numpy(), GGMLQuantizationType(cls.ggml))
-        made.register_buffer("data", torch.from_numpy(data).to(weight.device))
-        return made
+        return cls._of(weight, data=torch.from_numpy(data).to(weight.device))
 
     def unpack(self, blocks: Tensor) -> Tensor:
         """[..., width] uint8 -> [..., 32] float32."""

@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from idiolect.weights.quant import FORMATS, QuantTensor
+from idiolect.weights.quant import FORMATS, QuantTensor, by_row
 
 LARGEST = 448.0
 
@@ -24,13 +24,9 @@ class Fp8(QuantTensor):
 
     @classmethod
     def pack(cls, weight: Tensor) -> Self:
-        made = cls((weight.shape[0], weight.shape[1]), weight.dtype)
-        values = weight.float()
-        scale = values.abs().amax(1) / LARGEST
-        codes = values / scale.clamp_min(torch.finfo(torch.float32).tiny)[:, None]
-        made.register_buffer("codes", codes.clamp_(-LARGEST, LARGEST).to(torch.float8_e4m3fn))
-        made.register_buffer("scale", scale)
-        return made
+        scale = weight.float().abs().amax(1) / LARGEST
+        codes = by_row(weight, scale).clamp_(-LARGEST, LARGEST).to(torch.float8_e4m3fn)
+        return cls._of(weight, codes=codes, scale=scale)
 
     def floats(self) -> Tensor:
         return self.codes.float().mul_(self.scale[:, None])

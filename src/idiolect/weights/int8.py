@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from idiolect.weights.quant import FORMATS, QuantTensor, scratch
+from idiolect.weights.quant import FORMATS, QuantTensor, by_row, scratch
 
 
 @FORMATS.register("int8")
@@ -21,13 +21,9 @@ class Int8(QuantTensor):
 
     @classmethod
     def pack(cls, weight: Tensor) -> Self:
-        made = cls((weight.shape[0], weight.shape[1]), weight.dtype)
-        values = weight.float()
-        scale = values.abs().amax(1) / 127
-        codes = (values / scale.clamp_min(torch.finfo(torch.float32).tiny)[:, None]).round_().clamp_(-127, 127)
-        made.register_buffer("codes", codes.to(torch.int8))
-        made.register_buffer("scale", scale)
-        return made
+        scale = weight.float().abs().amax(1) / 127
+        codes = by_row(weight, scale).round_().clamp_(-127, 127).to(torch.int8)
+        return cls._of(weight, codes=codes, scale=scale)
 
     def floats(self) -> Tensor:
         return self.codes.float().mul_(self.scale[:, None])

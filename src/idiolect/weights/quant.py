@@ -45,6 +45,11 @@ _buffers = _Buffers()
 scratch = _buffers.get
 
 
+def by_row(weight: Tensor, scale: Tensor) -> Tensor:
+    """Rows in units of their `scale` [Out], as float32; a row of zeros stays one."""
+    return weight.float() / scale.clamp_min(torch.finfo(torch.float32).tiny)[:, None]
+
+
 class QuantTensor(nn.Module):
     """A frozen matrix W [Out, In] in few bits, a `nn.Held`. What is stored are buffers, so that moving, copying and
     state dicts are torch's own. Casting the model changes the dtype that it computes in, never the stored numbers."""
@@ -54,6 +59,14 @@ class QuantTensor(nn.Module):
     def __init__(self, shape: tuple[int, int], dtype: torch.dtype) -> None:
         super().__init__()
         self.shape, self.dtype = shape, dtype
+
+    @classmethod
+    def _of(cls, weight: Tensor, **buffers: Tensor) -> Self:
+        """An instance for a matrix, with what is stored of it."""
+        made = cls((weight.shape[0], weight.shape[1]), weight.dtype)
+        for name, tensor in buffers.items():
+            made.register_buffer(name, tensor)
+        return made
 
     @classmethod
     @abstractmethod

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from idiolect.weights.quant import FORMATS, QuantTensor
+from idiolect.weights.quant import FORMATS, QuantTensor, by_row
 
 
 @FORMATS.register("ternary")
@@ -24,15 +24,11 @@ class Ternary(QuantTensor):
 
     @classmethod
     def pack(cls, weight: Tensor) -> Self:
-        made = cls((weight.shape[0], weight.shape[1]), weight.dtype)
-        values = weight.float()
-        scale = values.abs().mean(1)
-        codes = (values / scale.clamp_min(torch.finfo(torch.float32).tiny)[:, None]).round_().clamp_(-1, 1) + 1
+        scale = weight.float().abs().mean(1)
+        codes = by_row(weight, scale).round_().clamp_(-1, 1) + 1
         fours = F.pad(codes, (0, -codes.shape[1] % 4)).to(torch.uint8).view(len(codes), -1, 4)
         packed = fours[..., 0] | fours[..., 1] << 2 | fours[..., 2] << 4 | fours[..., 3] << 6
-        made.register_buffer("codes", packed)
-        made.register_buffer("scale", scale)
-        return made
+        return cls._of(weight, codes=packed, scale=scale)
 
     def floats(self) -> Tensor:
         return self._some(self.codes).mul_(self.scale[:, None])
