@@ -91,7 +91,8 @@ def start(
         loaded = replace(loaded, out=recipe)
     if not loaded.data.train and not loaded.data.mix:
         raise BadInput(f"{recipe} needs data", hint="give it with --data PATH")
-    existing = loaded.model.source is not None and not loaded.data.block
+    # Where the tokens are not kept for the run itself, they are not made twice.
+    existing = loaded.model.source is not None and not loaded.data.block and loaded.data.cache
     if existing and loaded.data.train and not json and not launched():
         show.table(statistics(loaded))
         show.say("")
