@@ -3,8 +3,9 @@
 Items come from local copies of ARC, MMLU and CommonsenseQA through our packaged tasks, so both sides get the same
 contexts and continuations, character for character. Ours is the run that `idiolect eval` makes (tasks, engine, store);
 the rival is the harness's HFLM on transformers in float32, whose `loglikelihood` is what its own tasks call, with the
-batch size that was fastest for it on a few items. Loading is left out on both sides. Compared are the choices item by
-item (the likeliest option), and every difference is printed with both margins (natural log, second best to best).
+batch size that was fastest for it on a few items of each task. Loading is left out on both sides. Compared are the
+choices item by item (the likeliest option), and every difference is printed with both margins (natural log, second best
+to best).
 `--form cloze` scores the answers' texts where the default scores letters.
 """
 
@@ -31,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--items", type=int, default=500, help="of each task")
     parser.add_argument("--form", choices=sorted(TASKS), default="standard")
     parser.add_argument("--shots", type=int, default=None, help="solved examples of MMLU (default: its five)")
-    parser.add_argument("--batch", type=int, default=None, help="the rival's batch size (default: its fastest)")
+    parser.add_argument(
+        "--batch", type=int, default=None, help="the rival's batch size (default: its fastest for each task)"
+    )
     parser.add_argument("--probe", type=int, default=12, help="items of each task on which batch sizes are tried")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--threads", type=int, default=2)
@@ -66,14 +69,12 @@ def ask(lm: Any, items: Sequence[Any]) -> tuple[list[list[float]], float]:
     return [[float(next(found)[0]) for _ in item.request.options] for item in items], seconds
 
 
-def fastest(lm: Any, parts: Sequence[Sequence[Any]], wanted: int | None) -> int:
-    if wanted is not None:
-        return wanted
+def fastest(lm: Any, name: str, items: Sequence[Any]) -> int:
     took = {}
     for batch in BATCHES:
         lm.batch_size_per_gpu = batch
-        took[batch] = sum(ask(lm, items)[1] for items in parts)
-    print("lm-eval's batch size:", ", ".join(f"{b}: {s:.1f} s" for b, s in took.items()), flush=True)
+        took[batch] = ask(lm, items)[1]
+    print(f"{name}, lm-eval's batch size:", ", ".join(f"{b}: {s:.1f} s" for b, s in took.items()), flush=True)
     return min(took, key=took.__getitem__)
 
 
@@ -110,19 +111,23 @@ def run(args: argparse.Namespace) -> Result:
             for name in TASKS[args.form]
         ]
         everything = [list(task.items(args.items)) for task in chosen]
-        lm.batch_size_per_gpu = fastest(lm, [items[: args.probe] for items in everything], args.batch)
+        batches = [
+            args.batch or fastest(lm, task.name, items[: args.probe])
+            for task, items in zip(chosen, everything, strict=True)
+        ]
         ours_total = theirs_total = 0.0
         same = total = 0
         widest = 0.0
         differences: list[str] = []
-        notes = [f"lm-eval's batch size {lm.batch_size_per_gpu}, {args.threads} threads, float32"]
+        notes = [f"{args.threads} threads, float32"]
         print(f"{'task':20} {'items':>6} {'ours s':>8} {'lm-eval s':>10} {'times':>6} {'same':>10} {'largest gap':>12}")
-        for task, items in zip(chosen, everything, strict=True):
+        for task, items, batch in zip(chosen, everything, batches, strict=True):
             with Store.open(Path(scratch) / f"{task.name}.sqlite") as store:
                 before = scorer.computed
                 begin = time.perf_counter()
                 result = asyncio.run(arun(system, task, store, limit=args.items))
                 ours = time.perf_counter() - begin
+            lm.batch_size_per_gpu = batch
             theirs_values, theirs = ask(lm, items)
             rows = {row.item.id: row for row in result.rows}
             agree, gap = 0, 0.0
@@ -143,7 +148,8 @@ def run(args: argparse.Namespace) -> Result:
             )
             figure = summarise(result).headline
             print(f"  accuracy {figure}, {scorer.computed - before:,} tokens computed", flush=True)
-            notes.append(f"{task.name}: {theirs / ours:.2f} times as fast, {agree}/{len(items)} equal choices")
+            faster = f"{theirs / ours:.2f} times as fast as with batches of {batch}"
+            notes.append(f"{task.name}: {faster}, {agree}/{len(items)} equal choices")
             ours_total, theirs_total = ours_total + ours, theirs_total + theirs
             same, total, widest = same + agree, total + len(items), max(widest, gap)
     print("items with another choice:", *(differences or ["  none"]), sep="\n")

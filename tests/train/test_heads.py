@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from idiolect.core.errors import BadInput, CorruptFile, NotFound
+from idiolect.core.errors import BadInput, CorruptFile, NotFound, Unavailable
 from idiolect.data.assemble import Prepared
 from idiolect.data.batch import TrainBatch
 from idiolect.nn import Batch
@@ -179,6 +181,22 @@ def test_a_head_alone_is_saved_and_read(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(CorruptFile, match="damaged"):
         Head.load(tmp_path / "head")
+
+
+def test_a_full_disk_keeps_the_old_head(tmp_path: Path) -> None:
+    head = Head(head_config(small("llama"), "regress"))
+    head.save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))
+        with pytest.raises(Unavailable, match="no room left"):
+            head.save(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_mistakes_are_said(tmp_path: Path) -> None:

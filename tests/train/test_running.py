@@ -20,8 +20,10 @@ from idiolect import models
 from idiolect.core.errors import BadInput, NotFound, Unavailable
 from idiolect.train.folder import read_metrics
 from idiolect.train.recipe import Recipe, load, packaged
-from idiolect.train.running import run
+from idiolect.train.running import count, run
 from idiolect.train.watch import Record
+from idiolect.weights import quantise_model
+from tests.train.tiny import model as tiny
 
 TEXT = "It is a truth universally acknowledged, that a single man in possession of a good fortune,\n" * 40
 SRC = str(Path(__file__).parents[2] / "src")
@@ -54,6 +56,17 @@ def same(one: Path, other: Path) -> None:
 
 def losses(folder: Path) -> list[tuple[str, int, float]]:
     return [(r["kind"], r["step"], r["loss"]) for r in read_metrics(folder / "metrics.jsonl")]
+
+
+def test_quantised_matrices_are_counted_as_what_they_stand_for() -> None:
+    model = tiny("llama")
+    whole = count(model)
+    quantise_model(model, "nf4")
+    assert count(model) == whole
+    model.requires_grad_(False)
+    head = torch.nn.Linear(3, 2)
+    assert count(model, head) == whole + 8
+    assert count(model, head, learning=True) == 8
 
 
 def test_a_run_ends_in_an_ordinary_model(text: Path, tmp_path: Path) -> None:
@@ -94,7 +107,7 @@ sys.path.insert(0, {src!r})
 import torch
 torch.set_num_threads(1)
 from idiolect.train.recipe import load
-from idiolect.train.running import run
+from idiolect.train.running import count, run
 run(load("gpt-shakespeare", preset="tiny", changes=sys.argv[2:]), resume=sys.argv[1] == "resume")
 """
 

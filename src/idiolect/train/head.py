@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from idiolect.core import config
 from idiolect.core.errors import BadInput, CorruptFile, NotFound
+from idiolect.core.files import atomic_path, atomic_write, disk_error
 from idiolect.core.rng import Streams
 from idiolect.models.base import CausalModel, Encoder, Model
 from idiolect.models.pooling import pool
+from idiolect.models.write import save_file
 from idiolect.nn import Batch
 
 Pool = Literal["last", "first", "mean"]
@@ -76,12 +78,15 @@ class Head(nn.Module):
         return self.out(self.dropout(x)).float()
 
     def save(self, folder: Path) -> None:
-        """Write the head alone, for a body or adapter that is kept elsewhere."""
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG).write_text(json.dumps(config.to_dict(self.config), indent=2) + "\n", encoding="utf-8")
-        save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS)
+        """Write the head alone, for a body or adapter that is kept elsewhere. A full disk is `Unavailable`."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        with atomic_path(folder / WEIGHTS) as file:
+            save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, file, {"format": "pt"})
+        with atomic_write(folder / CONFIG, "w") as text:
+            text.write(json.dumps(config.to_dict(self.config), indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Head:

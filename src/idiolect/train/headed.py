@@ -15,7 +15,7 @@ from idiolect.core.progress import progress
 from idiolect.models.base import Encoder, Model
 from idiolect.models.read import describe, fill, network, open_source, resolve_dtype
 from idiolect.models.words import template_source, tokenizer_of
-from idiolect.models.write import tensors, write_json
+from idiolect.models.write import save_file, tensors, write_json
 from idiolect.nn import Batch
 from idiolect.train.head import Head, HeadConfig, Kind
 
@@ -71,8 +71,6 @@ class HeadedModel(nn.Module):
 
         Raises `BadInput` for a head that transformers has no place for (keep it beside the body with `Head.save`).
         """
-        from safetensors.torch import save_file
-
         model, options = self.model, self.head.config
         names = layout(model, options)
         source = getattr(model, "source", None)

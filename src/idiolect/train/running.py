@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from idiolect.data.dataset import Dataset
 from idiolect.data.examples import words
 from idiolect.data.files import find
 from idiolect.models.base import Model
+from idiolect.nn import Embedding, Linear
 from idiolect.train import checkpoint, live, parallel
 from idiolect.train.blank import blank
 from idiolect.train.distributed_store import ShardedStore
@@ -85,7 +87,10 @@ def run(recipe: Recipe, *, resume: bool = False, sink: Sink | None = None, watch
         options = {key: value for key, value in recipe.objective.items() if key != "name"}
         objective = build(model, options, prepared)
         lineage = origin(recipe, model)
-        figures: dict[str, Any] = {"parameters": count(model), "trained": count(model, objective, learning=True)}
+        figures: dict[str, Any] = {
+            "parameters": count(model, objective),
+            "trained": count(model, objective, learning=True),
+        }
         notes = {"recipe": recipe.fingerprint(), "data": digest(canonical(lineage["data"]))}
         store = checkpoint.Store(folder.checkpoints, notes)
         if isinstance(ranks, parallel.Group):
@@ -213,9 +218,12 @@ def origin(recipe: Recipe, model: Model) -> dict[str, Any]:
 
 
 def count(*modules: Any, learning: bool = False) -> int:
-    """Numbers in the parameters of modules."""
-    found = [p for m in modules if isinstance(m, nn.Module) for p in m.parameters()]
-    return sum(p.numel() for p in found if p.requires_grad or not learning)
+    """Numbers in the parameters of modules, matrices that are held in another form included."""
+    parts = [part for m in modules if isinstance(m, nn.Module) for part in m.modules()]
+    own = {id(p): p for part in parts for p in part.parameters(recurse=False)}
+    held = [] if learning else [part.stored for part in parts if isinstance(part, Linear | Embedding)]
+    plain = sum(p.numel() for p in own.values() if p.requires_grad or not learning)
+    return plain + sum(prod(matrix.shape) for matrix in held if matrix)
 
 
 def tell(watches: list[Watch], record: Record) -> None:
