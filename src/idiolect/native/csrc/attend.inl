@@ -38,7 +38,7 @@ IDL_IN void values(const float* const* p, const T* v, const float* scales, int d
     F x[NC];
 #pragma GCC unroll 4
     for (int c = 0; c < NC; c++) x[c] = load_kv(v + 16 * c);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int r = 0; r < RB; r++) {
       F w = set1(sizeof(T) == 1 ? p[r][t] * scales[t] : p[r][t]);
 #pragma GCC unroll 4
@@ -137,6 +137,7 @@ static void attend_to(const AttendArgs& a) {
   AttendArgs b = a;
   b.total = last;
   int r = 0;
+  for (; r + VALUE_ROWS <= rows; r += VALUE_ROWS) weighted_any<VALUE_ROWS, T>(b, r, first, ld, inverse);
   for (; r + 4 <= rows; r += 4) weighted_any<4, T>(b, r, first, ld, inverse);
   if (rows - r == 3) weighted_any<3, T>(b, r, first, ld, inverse);
   if (rows - r == 2) weighted_any<2, T>(b, r, first, ld, inverse);

@@ -64,11 +64,12 @@ inline int64_t choose_bytes(int n) { return (int64_t)((n + 63) / 64) * (8 + 64 *
 
 struct Kernels {
   const char* name;
-  // Quantise mb rows of k floats: a [blocks][8][mb] int32 lanes of four int8, d and ds [blocks][mb] (scale; scale * sum).
-  void (*quantize)(const float* x, int64_t stride, int mb, int k, int32_t* a, float* d, float* ds);
+  // Quantise the blocks [from, to) of mb rows of k floats: a [blocks][8][mb] int32 lanes of four int8, d and ds
+  // [blocks][mb] (scale; scale * sum).
+  void (*quantize)(const float* x, int64_t stride, int mb, int k, int from, int to, int32_t* a, float* d, float* ds);
   // The same two halves of a block apart, for Q8H: ds is [blocks][2][mb].
-  void (*quantize_half)(const float* x, int64_t stride, int mb, int k, int32_t* a, float* d, float* ds);
-  void (*interleave)(const float* x, int64_t stride, int mb, int k, float* a);  // [blocks * 32][mb]
+  void (*quantize_half)(const float* x, int64_t stride, int mb, int k, int from, int to, int32_t* a, float* d, float* ds);
+  void (*interleave)(const float* x, int64_t stride, int mb, int k, int from, int to, float* a);  // [blocks * 32][mb]
   // out[m * 16 + row] for one tile and mb rows of activations; fresh: the tile comes from memory.
   void (*tile)(int kind, int mb, const uint8_t* w, int blocks, const void* a, const float* d, const float* ds, float* out,
                int fresh);

@@ -2,12 +2,11 @@
 // ---------------------------------------------------------------------------------------------- activations to int8
 
 template <bool HALF>
-static void quantize_rows(const float* x, int64_t stride, int mb, int k, int32_t* a, float* d, float* ds) {
-  const int blocks = (k + 31) / 32;
+static void quantize_rows(const float* x, int64_t stride, int mb, int k, int from, int to, int32_t* a, float* d, float* ds) {
   float tail[32];
   for (int m = 0; m < mb; m++) {
     const float* row = x + m * stride;
-    for (int b = 0; b < blocks; b++) {
+    for (int b = from; b < to; b++) {
       const float* p = row + 32 * b;
       if (32 * b + 32 > k) {
         for (int i = 0; i < 32; i++) tail[i] = 32 * b + i < k ? p[i] : 0.0f;
@@ -35,17 +34,16 @@ static void quantize_rows(const float* x, int64_t stride, int mb, int k, int32_t
   }
 }
 
-static void quantize(const float* x, int64_t stride, int mb, int k, int32_t* a, float* d, float* ds) {
-  quantize_rows<false>(x, stride, mb, k, a, d, ds);
+static void quantize(const float* x, int64_t stride, int mb, int k, int from, int to, int32_t* a, float* d, float* ds) {
+  quantize_rows<false>(x, stride, mb, k, from, to, a, d, ds);
 }
-static void quantize_half(const float* x, int64_t stride, int mb, int k, int32_t* a, float* d, float* ds) {
-  quantize_rows<true>(x, stride, mb, k, a, d, ds);
+static void quantize_half(const float* x, int64_t stride, int mb, int k, int from, int to, int32_t* a, float* d, float* ds) {
+  quantize_rows<true>(x, stride, mb, k, from, to, a, d, ds);
 }
 
-static void interleave(const float* x, int64_t stride, int mb, int k, float* a) {
-  const int padded = (k + 31) / 32 * 32;
+static void interleave(const float* x, int64_t stride, int mb, int k, int from, int to, float* a) {
   for (int m = 0; m < mb; m++)
-    for (int i = 0; i < padded; i++) a[(int64_t)i * mb + m] = i < k ? x[m * stride + i] : 0.0f;
+    for (int i = 32 * from; i < 32 * to; i++) a[(int64_t)i * mb + m] = i < k ? x[m * stride + i] : 0.0f;
 }
 
 // ------------------------------------------------------------------------------------------------------ tile products

@@ -96,6 +96,7 @@ struct Acts {
 constexpr int AHEAD_ROWS = 4, AHEAD_BYTES = 16384;  // few rows wait for weights, many for arithmetic
 constexpr int FRESH_ROWS = 8;  // up to so many rows ask for weights ahead of time: more of them have other things to do
 constexpr int QB = 8;  // query tokens of an attention task
+constexpr int CHUNK = 64;  // rows that go through a matrix before the next ones: they stay in a core's own cache
 
 struct Program : Job {
   Team* team;
@@ -149,6 +150,12 @@ struct Program : Job {
     return op.n >= 16384 ? t * 4 : t;
   }
 
+  static int groups(const idl_op& op, int m) { return (tiles(op) + per_task(op, m) - 1) / per_task(op, m); }
+  // A block of eight rows is no work for several threads: each then prepares some columns of it ...
+  int parts(int m) const { return m > 8 * team->threads() ? 1 : 2; }
+  // ... or takes fewer rows.
+  int share(int m) const { return m > 8 * team->threads() ? 8 : m > 4 * team->threads() ? 4 : 2; }
+
   int ops() const override { return step.end - step.begin; }
 
   int tasks(int i) const override {
@@ -156,10 +163,10 @@ struct Program : Job {
     const int m = rows_of(op);
     if (m == 0) return 0;
     switch (op.kind) {
-      case IDL_PREP: return m == 1 ? 0 : (m + 7) / 8;
-      case IDL_LINEAR: return (tiles(op) + per_task(op, m) - 1) / per_task(op, m);
+      case IDL_PREP: return m == 1 ? 0 : (m + 7) / 8 * parts(m);
+      case IDL_LINEAR: return (m + CHUNK - 1) / CHUNK * groups(op, m);
       case IDL_ATTEND: return blocks_before[step.segments] * op.kv_heads;
-      case IDL_ROPE: return (m + 7) / 8;
+      case IDL_ROPE: return (m + share(m) - 1) / share(m);
       case IDL_CHOOSE: return step.choices ? m : 0;
       default: return (m + 7) / 8;
     }
@@ -179,8 +186,9 @@ struct Program : Job {
       }
   }
 
-  // Rows of input, normed when asked, quantised into `acts`; what adapters make of them into `low`.
-  void prepare(const idl_op& op, int first, int mb, Acts& acts, float* normed, float* low) {
+  // Rows of input, normed when asked, quantised into `acts`; what adapters make of them into `low`. One of `of` parts
+  // writes its share of the columns (and norms all of them: that is little beside quantising).
+  void prepare(const idl_op& op, int first, int mb, Acts& acts, float* normed, float* low, int part = 0, int of = 1) {
     const float* x = buf(op.in, first);
     int64_t stride = widths[op.in];
     if (op.norm != IDL_NORM_NONE) {
@@ -196,7 +204,7 @@ struct Program : Job {
       const int at = (int)(&op - list.data()) + 1;  // the product that follows
       for (int m = 0; m < mb; m++) {
         const idl_delta* d = delta(at, first + m);
-        if (d && d->rank) kn->dots(x + m * stride, d->a, d->rank, op.k, low + (int64_t)(first + m) * step.ranks);
+        if (d && d->rank && part == 0) kn->dots(x + m * stride, d->a, d->rank, op.k, low + (int64_t)(first + m) * step.ranks);
         if (d && d->in) {
           if (x != normed) {
             const int64_t ld = (op.k + 15) / 16 * 16;
@@ -209,13 +217,11 @@ struct Program : Job {
       }
     }
     const int64_t blocks = (op.k + 31) / 32;
-    if (dense(op)) {
-      kn->interleave(x, stride, mb, op.k, (float*)acts.a.p + first * blocks * 32);
-    } else if (op.wkind == Q8H) {
-      kn->quantize_half(x, stride, mb, op.k, acts.a.p + first * blocks * 8, acts.d.p + first * blocks, acts.ds.p + first * blocks * 2);
-    } else {
-      kn->quantize(x, stride, mb, op.k, acts.a.p + first * blocks * 8, acts.d.p + first * blocks, acts.ds.p + first * blocks);
-    }
+    const int from = (int)(blocks * part / of), to = (int)(blocks * (part + 1) / of);
+    int32_t* a = acts.a.p + first * blocks * (dense(op) ? 32 : 8);
+    float *d = acts.d.p + first * blocks, *ds = acts.ds.p + first * blocks * (op.wkind == Q8H ? 2 : 1);
+    if (dense(op)) kn->interleave(x, stride, mb, op.k, from, to, (float*)a);
+    else (op.wkind == Q8H ? kn->quantize_half : kn->quantize)(x, stride, mb, op.k, from, to, a, d, ds);
   }
 
   // The beginning of a thread's share of the next matrix, while it has nothing else to do.
@@ -248,7 +254,10 @@ struct Program : Job {
     switch (op.kind) {
       case IDL_EMBED: return embed(op, task, m, thread);
       case IDL_NORM: return norm(op, task, m);
-      case IDL_PREP: return prepare(op, task * 8, std::min(8, m - task * 8), *shared, rowbuf[thread].p, low.data());
+      case IDL_PREP: {
+        const int of = parts(m), first = task / of * 8;
+        return prepare(op, first, std::min(8, m - first), *shared, rowbuf[thread].p, low.data(), task % of, of);
+      }
       case IDL_LINEAR: return linear(op, task, m, thread);
       case IDL_ROPE: return rope(op, task, m);
       case IDL_ATTEND: return attend(op, task, thread);
@@ -289,16 +298,17 @@ struct Program : Job {
   }
 
   void linear(const idl_op& op, int task, int m, int thread) {
-    const int blocks = (op.k + 31) / 32, per = per_task(op, m), end = std::min(tiles(op), (task + 1) * per);
+    const int blocks = (op.k + 31) / 32, per = per_task(op, m), group = task % groups(op, m);
+    const int rows = task / groups(op, m) * CHUNK, end = std::min(tiles(op), (group + 1) * per);
     const int64_t tile_bytes = blocks * cell_bytes(op.wkind);
     const Acts& acts = m == 1 ? *privates[thread] : *shared;
     const int64_t lanes = dense(op) ? 32 : 8, sums = op.wkind == Q8H ? 2 : 1;
     float* y = rowbuf[thread].p;
     const int at = (int)(&op - list.data());
     const float* mine = m == 1 ? lows[thread].data() : low.data();
-    for (int t = task * per; t < end; t += op.pair ? 2 : 1) {
+    for (int t = group * per; t < end; t += op.pair ? 2 : 1) {
       const uint8_t* w = (const uint8_t*)op.w + t * tile_bytes;
-      for (int first = 0; first < m; first += 8) {
+      for (int first = rows; first < std::min(m, rows + CHUNK); first += 8) {
         const int mb = std::min(8, m - first);
         const int32_t* a = acts.a.p + first * blocks * lanes;
         const float *d = acts.d.p + (int64_t)first * blocks, *ds = acts.ds.p + (int64_t)first * blocks * sums;
@@ -328,7 +338,7 @@ struct Program : Job {
   void rope(const idl_op& op, int task, int m) {
     const int q_width = op.heads * op.dim, kv_width = op.kv_heads * op.dim, half = op.rotary / 2;
     int segment = 0;
-    for (int r = task * 8; r < std::min(m, task * 8 + 8); r++) {
+    for (int r = task * share(m); r < std::min(m, (task + 1) * share(m)); r++) {
       while (step.bounds[segment + 1] <= r) segment++;
       float* x = buf(op.in, r);
       const int p = step.pos[r];

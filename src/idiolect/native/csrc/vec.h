@@ -327,9 +327,9 @@ IDL_IN I dot8(I acc, C w, int32_t a) { return dot(acc, w, a); }
 // How many rows of activations a kernel takes through a tile at once, so that its sums stay in registers. (A
 // row's order of additions is the same whatever its company.)
 #if defined(IDL_FEW_REGISTERS)
-constexpr int TILE_ROWS = 4, SCORE_ROWS = 4, VALUE_COLUMNS = 1;
+constexpr int TILE_ROWS = 4, SCORE_ROWS = 6, VALUE_ROWS = 6, VALUE_COLUMNS = 1;
 #else
-constexpr int TILE_ROWS = 8, SCORE_ROWS = 8, VALUE_COLUMNS = 4;
+constexpr int TILE_ROWS = 8, SCORE_ROWS = 8, VALUE_ROWS = 4, VALUE_COLUMNS = 4;
 #endif
 
 // e^x by range reduction to |r| <= ln2/2 and a degree-6 polynomial (relative error below 4e-7).
