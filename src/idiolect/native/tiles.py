@@ -14,6 +14,7 @@ import mmap
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from idiolect.native.library import ABI
 from idiolect.native.matrices import Matrix
 
 log = logging.getLogger(__name__)
-VERSION = 2
+VERSION = 3
 HEADER = 4096
 WHOLE = 512 << 20  # above this many bytes, hashes and checksums look at samples
 ALIGN = 64
@@ -90,22 +91,23 @@ class Tiles:
     def _write(self, path: Path, key: str) -> None:
         with atomic_write(path) as file:
             file.write(b"\0" * HEADER)
-            checksum = 0
+            sums = []
             for i, tiles in self._packed():
-                checksum = self._add(checksum, tiles, self._sizes[i])
+                sums.append(self._sum(tiles, self._sizes[i]))
                 file.write(tiles)
-            text = json.dumps({"key": key, "version": VERSION, "checksum": checksum})
+            text = json.dumps({"key": key, "version": VERSION, "checksum": zlib.crc32(b"".join(sums))})
             file.seek(0)
             file.write(text.encode().ljust(HEADER, b"\0"))
 
     def _checksum(self, block: NDArray[np.uint8]) -> int:
-        value = 0
-        for begin, end, size in zip(self._offsets, self._offsets[1:], self._sizes, strict=False):
-            value = self._add(value, block[begin:end], size)
-        return value
+        with ThreadPoolExecutor(workers()) as pool:
+            return zlib.crc32(b"".join(pool.map(self._sum, map(block.__getitem__, self._slices()), self._sizes)))
 
-    def _add(self, value: int, tiles: NDArray[np.uint8], size: int) -> int:
-        return zlib.crc32(tiles[: size if self.bytes <= WHOLE else 1 << 16].data, value)
+    def _slices(self) -> list[slice]:
+        return [slice(begin, end) for begin, end in pairwise(self._offsets)]
+
+    def _sum(self, tiles: NDArray[np.uint8], size: int) -> bytes:
+        return zlib.crc32(tiles[: size if self.bytes <= WHOLE else 1 << 16].data).to_bytes(4, "little")
 
     def _pack_all(self) -> NDArray[np.uint8]:
         room = np.zeros(self.bytes + ALIGN, np.uint8)
@@ -120,7 +122,7 @@ class Tiles:
         count = len(self._matrices)
         with (
             progress("packing the weights", count, "matrices") as bar,
-            ThreadPoolExecutor(min(TOGETHER, os.cpu_count() or 1)) as pool,
+            ThreadPoolExecutor(workers()) as pool,
         ):
             for begin in range(0, count, TOGETHER):
                 some = range(begin, min(begin + TOGETHER, count))
@@ -163,15 +165,25 @@ def mapping(array: NDArray[np.uint8]) -> mmap.mmap | None:
     return base
 
 
+def workers() -> int:
+    return min(TOGETHER, os.cpu_count() or 1)
+
+
 def identity(matrices: list[Matrix]) -> str:
     """A hash of what is packed and how."""
-    text = hashlib.sha256(repr((VERSION, ABI)).encode())
     whole = sum(part.piece.data.nbytes for m in matrices for part in m.parts) <= WHOLE
-    for m in matrices:
-        text.update(repr((m.kind, m.outputs, m.inputs, m.column)).encode())
+
+    def digest(m: Matrix) -> bytes:
+        text = hashlib.sha256(repr((m.kind, m.outputs, m.inputs, m.column)).encode())
         for part in m.parts:
             data = part.piece.data
             text.update(repr((part.piece.type, data.shape)).encode())
             text.update(np.ascontiguousarray(part.rows).data)
             text.update(np.ascontiguousarray(data if whole else data[:: max(1, len(data) // 64)]).data)
+        return text.digest()
+
+    text = hashlib.sha256(repr((VERSION, ABI)).encode())
+    with ThreadPoolExecutor(workers()) as pool:  # reading and hashing hold no lock
+        for found in pool.map(digest, matrices):
+            text.update(found)
     return text.hexdigest()[:32]

@@ -137,12 +137,10 @@ def _byte_level(
         raise CorruptFile(
             "the GGUF file has no tokenizer.ggml.merges", hint="it was badly converted: fetch another file"
         )
-    merges = []
-    for merge in meta["merges"]:
-        cut = merge.find(" ", 1)
-        if cut < 0:
-            raise CorruptFile(f"merge {merge!r} has one part", hint="the file is damaged or was badly converted")
-        merges.append((merge[:cut], merge[cut + 1 :]))
+    merges: list[Any] = [tuple(merge.split(" ")) for merge in meta["merges"]]
+    for i, pair in enumerate(merges):
+        if len(pair) != 2 or not pair[0]:  # a part that is or begins with a space
+            merges[i] = _cut(meta["merges"][i])
     return {
         "version": "1.0",
         "normalizer": None,
@@ -151,6 +149,13 @@ def _byte_level(
         "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
         "model": _bpe_model(vocabulary, merges, ignore_merges=pre.whole_words),
     }
+
+
+def _cut(merge: str) -> tuple[str, str]:
+    at = merge.find(" ", 1)
+    if at < 0:
+        raise CorruptFile(f"merge {merge!r} has one part", hint="the file is damaged or was badly converted")
+    return merge[:at], merge[at + 1 :]
 
 
 def score_merges(tokens: Sequence[str], scores: Sequence[float], types: Sequence[int]) -> list[tuple[str, str]]:
