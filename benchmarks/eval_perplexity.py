@@ -81,10 +81,11 @@ def run(args: argparse.Namespace) -> Result:
     begin = time.perf_counter()
     found = asyncio.run(roll())
     ours_seconds = time.perf_counter() - begin
+    ours = math.exp(-found.logprob / found.tokens)
+    print(f"ours             {ours:.4f} after {ours_seconds:.0f} s; the script goes through the same windows", flush=True)
     begin = time.perf_counter()
     rival = theirs(other, ids, args.max_length, args.stride)
     rival_seconds = time.perf_counter() - begin
-    ours = math.exp(-found.logprob / found.tokens)
     bits = -found.logprob / math.log(2)
     print(f"tokens           {len(model.tokenizer.encode(text)):,} ours, {len(ids):,} transformers")
     print(f"perplexity       {ours:.4f} ours, {rival:.4f} transformers' script, difference {ours - rival:+.4f}")
