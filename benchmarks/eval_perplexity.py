@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> Result:
     found = asyncio.run(roll())
     ours_seconds = time.perf_counter() - begin
     ours = math.exp(-found.logprob / found.tokens)
-    print(f"ours             {ours:.4f} after {ours_seconds:.0f} s; the script goes through the same windows", flush=True)
+    print(f"ours {ours:.4f} after {ours_seconds:.0f} s; now the script, through the same windows", flush=True)
     begin = time.perf_counter()
     rival = theirs(other, ids, args.max_length, args.stride)
     rival_seconds = time.perf_counter() - begin
