@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> Result:
             )
             figure = summarise(result).headline
             print(f"  accuracy {figure}, {scorer.computed - before:,} tokens computed", flush=True)
-            faster = f"{theirs / ours:.2f} times as fast as with batches of {batch}"
+            faster = f"{theirs / ours:.2f} times as fast as lm-eval in batches of {batch}"
             notes.append(f"{task.name}: {faster}, {agree}/{len(items)} equal choices")
             ours_total, theirs_total = ours_total + ours, theirs_total + theirs
             same, total, widest = same + agree, total + len(items), max(widest, gap)

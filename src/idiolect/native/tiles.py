@@ -14,7 +14,6 @@ import mmap
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,21 +92,20 @@ class Tiles:
             file.write(b"\0" * HEADER)
             sums = []
             for i, tiles in self._packed():
-                sums.append(self._sum(tiles, self._sizes[i]))
+                sums.append(self._sum(tiles[: self._sizes[i]]))
                 file.write(tiles)
             text = json.dumps({"key": key, "version": VERSION, "checksum": zlib.crc32(b"".join(sums))})
             file.seek(0)
             file.write(text.encode().ljust(HEADER, b"\0"))
 
     def _checksum(self, block: NDArray[np.uint8]) -> int:
+        parts = [block[begin : begin + size] for begin, size in zip(self._offsets, self._sizes, strict=False)]
         with ThreadPoolExecutor(workers()) as pool:
-            return zlib.crc32(b"".join(pool.map(self._sum, map(block.__getitem__, self._slices()), self._sizes)))
+            return zlib.crc32(b"".join(pool.map(self._sum, parts)))
 
-    def _slices(self) -> list[slice]:
-        return [slice(begin, end) for begin, end in pairwise(self._offsets)]
-
-    def _sum(self, tiles: NDArray[np.uint8], size: int) -> bytes:
-        return zlib.crc32(tiles[: size if self.bytes <= WHOLE else 1 << 16].data).to_bytes(4, "little")
+    def _sum(self, tiles: NDArray[np.uint8]) -> bytes:
+        looked = tiles if self.bytes <= WHOLE else tiles[: 1 << 16]
+        return zlib.crc32(looked.data).to_bytes(4, "little")
 
     def _pack_all(self) -> NDArray[np.uint8]:
         room = np.zeros(self.bytes + ALIGN, np.uint8)

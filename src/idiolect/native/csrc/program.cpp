@@ -96,7 +96,7 @@ struct Acts {
 constexpr int AHEAD_ROWS = 4, AHEAD_BYTES = 16384;  // few rows wait for weights, many for arithmetic
 constexpr int FRESH_ROWS = 8;  // up to so many rows ask for weights ahead of time: more of them have other things to do
 constexpr int QB = 8;  // query tokens of an attention task
-constexpr int CHUNK = 64;  // rows that go through a matrix before the next ones: they stay in a core's own cache
+constexpr int CHUNK = 64;  // rows of a task: small enough that the threads end together
 
 struct Program : Job {
   Team* team;
