@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # from a shell's background; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--no-compiler"):
         bare = tempfile.TemporaryDirectory(prefix="no-compiler-")
         config.add_cleanup(bare.cleanup)
